@@ -1,0 +1,111 @@
+/**
+ * Variables of which every task has a copy: what takes a gradient takes the mean over all replicas of all tasks instead, and each task
+ * updates its own copies with the very same bits. With one task there is nobody to ask, and nothing changes.
+ */
+import { GradsyncError } from '../errors.js';
+import { parseDevice } from '../graph/device.js';
+import type { Operation } from '../graph/operation.js';
+import type { GradientPair, Variable } from '../graph/training-graph.js';
+import type { Closure } from './closure.js';
+import { COLLECTIVE_TYPES, Collectives } from './collective-operations.js';
+import { replicasOf, taskOfDevice } from './devices.js';
+import { gatherSlices } from './gather-slices.js';
+import { gradientTensors } from './gradient-region.js';
+import type { Draft, RewriteContext } from './pass.js';
+import { bundle, type Reduction, reduceBundle, type Sending } from './reduce-dense.js';
+import type { SparseForm } from './sparse-form.js';
+import type { UpdateGroup } from './update-groups.js';
+import type { VariableUses } from './variable-uses.js';
+
+export interface CollectiveInput {
+  /** Groups of variables of which every task has a copy. */
+  readonly replicated: readonly UpdateGroup[];
+  readonly closure: Closure;
+  readonly uses: VariableUses;
+}
+
+export interface Exchange {
+  readonly pairs: readonly { readonly pair: GradientPair; readonly sparseForm: SparseForm | undefined }[];
+  /** The collective operations, and what else only a step may run. */
+  readonly operations: readonly Operation[];
+  readonly sent: readonly Sending[];
+  /** Variables that were added: what compression has lost. */
+  readonly residuals: readonly Variable[];
+}
+
+const GATHERED: SparseForm = {
+  form: 'concatenated',
+  reason:
+    'the slices of all tasks are gathered in the order of tasks, as many of each as of the task that has the most',
+};
+
+export function exchange(draft: Draft, context: RewriteContext, input: CollectiveInput): Exchange {
+  const collectives = new Collectives(context.taskCount);
+  const reductions: Reduction[] = [];
+  for (const { pairs } of input.replicated) {
+    for (const pair of pairs) delayOtherChanges(draft, pair, input);
+    if (context.taskCount > 1) reductions.push(...exchangeGroup(draft, context, pairs, collectives));
+  }
+  const pairs = input.replicated.flatMap((group) => group.pairs);
+  return {
+    pairs: pairs.map((pair) => ({
+      pair,
+      sparseForm: pair.gradient.kind === 'sparse' && context.taskCount > 1 ? GATHERED : undefined,
+    })),
+    operations: [...collectives.made, ...reductions.flatMap(({ keeps }) => keeps)],
+    sent: reductions.flatMap(({ sent }) => sent),
+    residuals: reductions.flatMap(({ residuals }) => residuals),
+  };
+}
+
+/** Only gradients of one group of updates may travel together: others may be fetched apart. */
+function exchangeGroup(
+  { graph }: Draft,
+  context: RewriteContext,
+  pairs: readonly GradientPair[],
+  collectives: Collectives,
+): readonly Reduction[] {
+  for (const pair of pairs) checkType(pair);
+  const onCpu = !isUniform(context);
+  const siteOf = (pair: GradientPair) => {
+    const device = onCpu ? context.devices.cpu : gradientTensors(pair)[0]!.operation.device;
+    return { graph, device, pass: 'collective', source: pair.variable.name };
+  };
+  const dense = pairs.filter(({ gradient }) => gradient.kind === 'dense');
+  const reduced = bundle(dense, context).map((each) =>
+    reduceBundle(siteOf(each.pairs[0]!), context, each, collectives),
+  );
+  const sparse = pairs.filter(({ gradient }) => gradient.kind === 'sparse');
+  const gathered = sparse.map((pair) => gatherSlices(siteOf(pair), context, pair, collectives));
+  return [...reduced, ...gathered.map((sent) => ({ sent, residuals: [], keeps: [] }))];
+}
+
+/** Whether gradients lie on devices of one type on all tasks, as members of a collective must. */
+function isUniform({ strategy, taskCount }: RewriteContext): boolean {
+  const tasks = new Set(strategy.replicas.map(taskOfDevice));
+  const types = new Set(strategy.replicas.map((device) => parseDevice(device).type));
+  return (
+    types.size === 1 &&
+    [...tasks].every((task) => replicasOf(strategy, task).length === 1) &&
+    taskCount === tasks.size
+  );
+}
+
+/** What changes a copy besides its update (weight decay before it) may not run before this task has read it for the step. */
+function delayOtherChanges({ graph }: Draft, pair: GradientPair, { closure, uses }: CollectiveInput): void {
+  const roots = gradientTensors(pair).map(({ operation }) => operation);
+  for (const mutator of uses.mutatorsOf(pair.variable)) {
+    if (!closure.members.has(mutator) || closure.computed.has(mutator)) continue;
+    for (const root of roots) graph.addControlInput(mutator, root);
+  }
+}
+
+function checkType({ variable }: GradientPair): void {
+  if (COLLECTIVE_TYPES.has(variable.dtype)) return;
+  throw new GradsyncError('UNIMPLEMENTED', `Variable "${variable.name}"`, {
+    expected: `a gradient of ${[...COLLECTIVE_TYPES].join(', ')}`,
+    received: variable.dtype,
+    remedy: 'keep this variable in float32 and cast where it is read',
+    variable: variable.name,
+  });
+}

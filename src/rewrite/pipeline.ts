@@ -1,0 +1,267 @@
+/**
+ * The passes of a rewriting, in order, on three levels: what is the same for all tasks is done once; what is the same for all tasks of a
+ * kind, once for the kind; the rest for each task. Each pass edits the one draft, and what it edited is verified.
+ */
+import type { Graph } from '../graph/graph.js';
+import { KnownOrder } from '../graph/known-order.js';
+import type { Operation } from '../graph/operation.js';
+import type { GradientPair, Variable } from '../graph/training-graph.js';
+import { verifyEdits, verifyGraph } from '../graph/verify.js';
+import type { ResolvedStrategy } from '../strategy/strategy.js';
+import { aggregateReplicas } from './aggregate-replicas.js';
+import { lockUpdates, membersOf, updateDirectly } from './asynchronous.js';
+import { closeQueues } from './background-rounds.js';
+import { type Closure, findClosure } from './closure.js';
+import { type Exchange, exchange } from './collective.js';
+import { findGrouped, pruneColocation } from './colocation.js';
+import { nameDevices } from './devices.js';
+import { type Division, divide } from './divide.js';
+import type { FeedOverride } from './feeds.js';
+import { type FeedInput, findPlaceholders, planFeeds } from './feeds.js';
+import { planFetches } from './fetches.js';
+import { addFinish } from './finish.js';
+import { insertGradientEdges } from './gradient-edge.js';
+import { gradientTensors } from './gradient-region.js';
+import { initialize, moveToContainer } from './initialize.js';
+import { makePlan, type PlanParts } from './make-plan.js';
+import { findSeeded, offsetSeed } from './offset-seeds.js';
+import { type Aggregation, aggregate } from './parameter-server.js';
+import { type Partitioned, partition } from './partition/partition.js';
+import {
+  type Draft,
+  isCollective,
+  type PassLog,
+  type RewriteContext,
+  type RunContext,
+  type TaskContext,
+} from './pass.js';
+import { type Placement, place } from './place.js';
+import type { Plan } from './plan.js';
+import { addProxies, findProxyCandidates, type ProxyCandidate } from './proxies.js';
+import { ownPublication, type Publication, publish } from './publish.js';
+import { type Replicas, replicate, single } from './replicate.js';
+import { findReplicated } from './replicated.js';
+import { findServers } from './servers.js';
+import { bySynchrony, type RoundGroup } from './synchrony.js';
+import { ownTokenQueue } from './tokens.js';
+import { findUpdateGroups, type UpdateGroup } from './update-groups.js';
+import { findVariableUses, type VariableUses } from './variable-uses.js';
+import { descendants, Marks } from './walk.js';
+
+/** What is known once the draft is prepared for whichever task. */
+export interface Shared {
+  readonly pairs: readonly GradientPair[];
+  /** Those whose variables live on servers. */
+  readonly onServers: readonly GradientPair[];
+  readonly sharedRows: ReadonlySet<GradientPair>;
+  readonly closure: Closure;
+  /** Groups whose updates wait for the gradients of all tasks. */
+  readonly groups: readonly RoundGroup[];
+  /** Groups that every task updates by itself: asynchronous ones, and those of variables of which it has copies. */
+  readonly independent: readonly UpdateGroup[];
+  readonly division: Division;
+  readonly placement: Placement;
+  /** Random operations whose seeds each replica offsets. */
+  readonly seeded: readonly Operation[];
+  readonly placeholders: readonly Operation[];
+  /** What replicas have copies of, where a task has several. */
+  readonly replicated: readonly Operation[];
+  readonly uses: VariableUses;
+  /** An order in which the graph can run. */
+  readonly order: KnownOrder;
+}
+
+/** What is known once the draft is prepared for any task of a kind. */
+export interface Prepared extends Omit<PlanParts, 'proxies'> {
+  readonly aggregations: readonly Aggregation[];
+  readonly publications: readonly Publication[];
+  /** Variables of which a task has a proxy unless it is their server. */
+  readonly proxied: readonly ProxyCandidate[];
+  readonly replicas: Replicas;
+}
+
+/** The draft with every shard a variable of its own, and a strategy for these: the program that all other passes work on. */
+export function splitVariables(draft: Draft, strategy: ResolvedStrategy, log: PassLog): Partitioned {
+  if (strategy.variables.every((plan) => plan.partition === undefined)) return partition(draft, strategy);
+  return new Passes(draft, { log }).pass('partition', () => partition(draft, strategy));
+}
+
+/** Prepares the draft for whichever task. The whole graph is verified here: afterwards only what a pass has touched can be wrong. */
+export function prepareDraft(draft: Draft, run: RunContext): Shared {
+  const { graph, training } = draft;
+  const uses = findVariableUses(training);
+  const before = graph.size;
+  const { pairs, sharedRows } = insertGradientEdges(draft, uses);
+  const sorted = verifyGraph(graph);
+  run.log.add({ pass: 'gradient-edge', before, after: graph.size });
+  const whole = findClosure(graph, pairs, uses);
+  const roots = rootsOf(graph, pairs);
+  const order = KnownOrder.of(graph, sorted, afterGradients(graph, roots));
+  const found = { groups: findUpdateGroups(graph, pairs, whole, uses), closure: whole, uses };
+  const division = divide(graph, run, found);
+  const { rounds, asynchronous } = bySynchrony(division, run);
+  const independent = [...asynchronous, ...division.replicated];
+  const closure = { ...whole, shared: heldOf(whole.shared, division.copies) };
+  const onServers = pairs.filter((pair) => !isCollective(pair, run));
+  const servers = findServers(graph, run, { pairs: onServers, closure, uses });
+  const grouped = findGrouped(graph);
+  const seeded = findSeeded(draft);
+  const placeholders = findPlaceholders(graph);
+
+  const { pass } = new Passes(draft, run);
+  const placement = pass('place', () =>
+    place(draft, run, { pairs, closure, uses, servers, grouped, own: membersOf(independent) }),
+  );
+  pass('colocation', () => pruneColocation(graph, grouped));
+  pass('container', () => moveToContainer(graph, closure.shared, run.digest));
+  const hasReplicas = run.strategy.replicas.length > run.taskCount;
+  const replicated = hasReplicas ? findReplicated(graph, training, { closure, roots, uses }) : [];
+  if (asynchronous.length > 0) {
+    pass('asynchronous', () => updateDirectly(draft, { asynchronous, closure, uses }));
+  }
+  if (rounds.some(({ background }) => background !== undefined))
+    pass('background', () => {
+      for (const { background, members } of rounds) if (background !== undefined) lockUpdates(graph, members);
+    });
+  const groups = { groups: rounds, independent, division };
+  const prepared = { pairs, sharedRows, closure, ...groups, seeded, placeholders, replicated };
+  return { ...prepared, onServers, placement, uses, order };
+}
+
+function heldOf(shared: ReadonlySet<Variable>, copies: ReadonlySet<Variable>): ReadonlySet<Variable> {
+  return new Set([...shared].filter((variable) => !copies.has(variable)));
+}
+
+/** The operations that hand the gradients on. */
+function rootsOf(graph: Graph, pairs: readonly GradientPair[]): Marks {
+  const roots = new Marks(graph);
+  for (const pair of pairs) for (const { operation } of gradientTensors(pair)) roots.add(operation);
+  return roots;
+}
+
+/** Aggregation puts new edges between gradients and what comes after them. */
+function afterGradients(graph: Graph, roots: Marks): (operation: Operation) => boolean {
+  const below = descendants(graph, roots, { control: true });
+  return (operation) => below.has(operation) && !roots.has(operation);
+}
+
+/** Prepares the draft further, for any task of the context's kind. */
+export function prepareKind(
+  draft: Draft,
+  context: RewriteContext,
+  shared: Shared,
+  feedOverrides: ReadonlyMap<string, FeedOverride>,
+): Prepared {
+  const { graph } = draft;
+  const { closure, groups, independent, division, placement } = shared;
+  const passes = new Passes(draft, context);
+  const { pass } = passes;
+  const replicas =
+    context.devices.replicas.length === 1
+      ? single(draft.training)
+      : pass('replicate', () => replicate(draft, context, shared.replicated));
+  const { training, originals } = replicas;
+  const own = { graph, training };
+  const uses = replicas.count === 1 ? shared.uses : findVariableUses(training);
+  if (context.isChief) nameDevices(graph, context.devices.replicas);
+  if (replicas.count > 1) pass('replicas', () => aggregateReplicas(draft, context, shared.pairs, replicas));
+  const aggregations = pass('parameter-server', () =>
+    aggregate(own, context, { ...shared, pairs: shared.onServers, uses }),
+  );
+  const { replicated, copies } = division;
+  const exchanged =
+    replicated.length === 0
+      ? NOTHING_EXCHANGED
+      : pass('collective', () => exchange(own, context, { replicated, closure, uses }));
+  const finishes = pass('finish', () => addFinish(own, context, { groups, aggregations, closure, uses }));
+  const publications =
+    division.published.length === 0
+      ? []
+      : pass('publish', () => publish(own, context, { division, finishes }));
+  const variables = [...training.variables, ...exchanged.residuals];
+  const begun = { graph, training: { ...training, variables } };
+  const start = pass('initialize', () =>
+    initialize(begun, context, { shared: closure.shared, copies, uses, originals, finishes }),
+  );
+  const hasRuns = finishes.some(({ background }) => background !== undefined);
+  const close = hasRuns ? [pass('close', () => closeQueues(own, context, finishes))] : [];
+  // A cycle can close far from an edit: this is asked of all edits together.
+  shared.order.withCopies(graph, replicas.replicated, replicas.of).verify(graph, passes.edited);
+  const feeds = planFeeds(graph, feedInput(draft, context, shared, { overrides: feedOverrides, replicas }));
+  const fetches = planFetches(own, context, {
+    closure,
+    aggregations,
+    finishes,
+    independent,
+    replicated,
+    exchanging: [...exchanged.operations, ...publications.flatMap(({ operations }) => operations)],
+    uses,
+    replicas,
+  });
+  const { pairs, onServers } = shared;
+  const proxied = findProxyCandidates(graph, context, { pairs: onServers, training, closure, finishes });
+  const results = { aggregations, exchanged, publications, finishes, close };
+  return { proxied, training, start, feeds, ...fetches, pairs, ...results, placement, replicas };
+}
+
+/** Tasks that do not wait for each other have no step in common, in which they could be fed alike. */
+function feedInput(
+  { training }: Draft,
+  { taskCount }: RewriteContext,
+  { placeholders, groups, division }: Shared,
+  rest: Pick<FeedInput, 'overrides' | 'replicas'>,
+): FeedInput {
+  const meets = taskCount > 1 && groups.length + division.replicated.length > 0;
+  return { placeholders, alike: meets ? training.alike : [], ...rest };
+}
+
+/** Turns the prepared draft into the graph of one task: gives devices, queues and seeds that are its own. */
+export function runTask(draft: Draft, context: TaskContext, shared: Shared, prepared: Prepared): Plan {
+  const { graph } = draft;
+  const { task, replicas, firstReplica } = context;
+  const { pass } = new Passes(draft, context);
+  pass('task', () => {
+    nameDevices(graph, replicas);
+    for (const { apply, queues } of prepared.aggregations) {
+      const own = queues?.[task];
+      if (own !== undefined && own !== apply.inputs[0]) graph.setInput(apply, 0, own);
+    }
+    for (const { number, tokens } of context.isChief ? [] : prepared.finishes) {
+      ownTokenQueue(graph, tokens[0]!, number, task);
+    }
+    if (!context.isChief) for (const each of prepared.publications) ownPublication(graph, each, task);
+    for (const operation of shared.seeded) {
+      for (const [i, copy] of prepared.replicas.of(operation).entries())
+        offsetSeed(draft, copy, firstReplica + i);
+    }
+  });
+  const { proxied } = prepared;
+  const proxies =
+    proxied.length === 0 ? NO_PROXIES : pass('proxy', () => addProxies(graph, context, proxied));
+  return makePlan(context, { ...prepared, proxies });
+}
+
+const NOTHING_EXCHANGED: Exchange = { pairs: [], operations: [], sent: [], residuals: [] };
+const NO_PROXIES = { initializer: undefined, refreshes: [] };
+
+/** Runs passes by name: verifies what each edited, and logs it. */
+class Passes {
+  /** What they edited so far. */
+  readonly edited: Operation[] = [];
+  readonly #graph: Graph;
+  readonly #log: PassLog;
+
+  constructor({ graph }: Draft, { log }: Pick<RunContext, 'log'>) {
+    this.#graph = graph;
+    this.#log = log;
+    graph.takeEdited();
+  }
+
+  readonly pass = <T>(name: string, run: () => T): T => {
+    const before = this.#graph.size;
+    const result = run();
+    for (const operation of verifyEdits(this.#graph)) this.edited.push(operation);
+    this.#log.add({ pass: name, before, after: this.#graph.size });
+    return result;
+  };
+}

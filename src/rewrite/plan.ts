@@ -1,0 +1,91 @@
+/**
+ * Plan: what plan.json holds. With it and graph.pb a stranger runs the rewritten graph on TensorFlow without gradsync.
+ * All names are those of the rewritten graph; tensors are `operation:index`.
+ */
+
+export interface FeedPlan {
+  readonly tensors: readonly string[];
+  /** The axis along which the value is split over `tensors`; null feeds the whole value to each. */
+  readonly split: number | null;
+  /** Present where all tasks must be fed the same value in a step. */
+  readonly alike?: true;
+}
+
+export type FetchPlan =
+  | { readonly tensors: readonly string[]; readonly combine: 'first' | 'concat' | 'mean' }
+  | { readonly operations: readonly string[] };
+
+export interface VariablePlanReport {
+  readonly gradient: 'dense' | 'sparse';
+  /** Null for a dense gradient. */
+  readonly sparseForm: 'combined' | 'concatenated' | null;
+  /** Why this form. */
+  readonly sparseFormReason?: string;
+  readonly synchronizer: 'parameter-server' | 'collective';
+  /** Of a collective: what is done to the gradient on the way, and the number of the variables that travel with it. */
+  readonly compressor?: string;
+  readonly group?: number;
+  /** Present where every task updates the variable by itself. */
+  readonly sync?: false;
+  /** Rounds that may be missing in what a step reads, where there may be any. */
+  readonly staleness?: number;
+  /** Present where tasks other than its server's read a copy of their own. */
+  readonly proxy?: true;
+  /** How much each replica counts in the mean, where not all count the same. */
+  readonly weights?: string;
+  /** One; of a variable that is split, one for each shard. */
+  readonly devices: readonly string[];
+  readonly shards: number;
+  readonly bytes: number;
+}
+
+export interface PartitionReport {
+  readonly axis: number;
+  /** The variables it has become, in order. */
+  readonly shards: readonly string[];
+}
+
+/** Of an update group whose rounds are run in the background. */
+export interface BackgroundRounds {
+  /** Variable on the chief: the rounds that are applied. */
+  readonly applied: string;
+  /** Variable of this task: the steps it has contributed. */
+  readonly steps: string;
+  /** Tensor: the rounds that were missing in the variables when a step read them. To be fetched together with one of `trains`. */
+  readonly lag: string;
+  /** The fetches with which a step contributes. */
+  readonly trains: readonly string[];
+}
+
+export interface Plan {
+  readonly format: 1;
+  /** SHA-256, hexadecimal, over input graph, resolved strategy, cluster and format version. */
+  readonly digest: string;
+  readonly cluster: { readonly worker: readonly string[] };
+  readonly task: number;
+  readonly chief: 0;
+  readonly replicas: readonly string[];
+  /** Protobuf JSON of ConfigProto (server, session) and RunOptions. */
+  readonly serverConfig: object;
+  readonly sessionConfig: object;
+  readonly runOptions: object;
+  /** Containers the chief resets before its initializers run. */
+  readonly containers: readonly string[];
+  /** Name of a bool tensor on the chief's device: true once the chief's initializers have run. */
+  readonly ready: string;
+  readonly initializers: readonly string[];
+  readonly feeds: Readonly<Record<string, FeedPlan>>;
+  readonly fetches: Readonly<Record<string, FetchPlan>>;
+  readonly notFetchable: Readonly<Record<string, string>>;
+  /** Run by this task in a loop, each on a thread of its own, until CANCELLED or OUT_OF_RANGE. */
+  readonly background: readonly string[];
+  /** Run by every task when it is done: ends what is run in the background. */
+  readonly close: readonly string[];
+  /** What is run in the background counts, by update group; left out where nothing is. */
+  readonly rounds?: readonly BackgroundRounds[];
+  readonly saver: { readonly filename: string; readonly save: string; readonly restore: string } | null;
+  readonly variables: Readonly<Record<string, VariablePlanReport>>;
+  readonly placement: Readonly<Record<string, { readonly device: string; readonly why: string }>>;
+  /** Variables of the program that the graph has as shards, optimizer state among them: put together along the axis they are the variable. */
+  readonly partitions?: Readonly<Record<string, PartitionReport>>;
+}

@@ -1,0 +1,41 @@
+/** The contract between the executor and the kernels: one small table per family, from operation type to a binder. */
+import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
+import type { NativeSession } from '../../addon/native.js';
+import type { Operation } from '../../graph/operation.js';
+import type { Value } from './value.js';
+
+/** What a kernel sees of the thread it runs in. One per task thread. */
+export interface TaskRuntime {
+  readonly backend: BackendWasm;
+  readonly native: NativeSession;
+  /** Index of the task this thread runs. */
+  readonly task: number;
+  /** Steps this task has begun, from 1. */
+  readonly step: number;
+  /** Milliseconds until the run's deadline; Infinity without one. */
+  remainingMs(): number;
+  /** Returns once one of the `waiting` promises of kernels is settled, or after a short while. Nothing else runs meanwhile. */
+  awaitSettlement(waiting: number): void;
+  /** Aborted when the run or the session ends early. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A kernel bound to one operation, its attributes decoded. Inputs are borrowed: the executor releases them. Outputs are owned by the
+ * executor. Only kernels that wait return a promise.
+ */
+export interface BoundKernel {
+  (inputs: readonly Value[], runtime: TaskRuntime): readonly Value[] | Promise<readonly Value[]>;
+  /** Of a kernel that draws random numbers: saved and restored with the variables. */
+  readonly generator?: Generator;
+}
+
+/** A generator of random numbers, as the words that say where in its sequence it is. */
+export interface Generator {
+  state: readonly number[];
+}
+
+/** Binds an operation once, when a plan is compiled; throws a GradsyncError for attributes it does not support. */
+export type KernelBinder = (operation: Operation) => BoundKernel;
+
+export type KernelTable = Readonly<Record<string, KernelBinder>>;

@@ -1,0 +1,337 @@
+/**
+ * Session: runs a rewritten graph under the user's own names: feeds and fetches of the original graph, one request per task. It owns its
+ * executor. Every error of a request is found before any task begins the step; a failure during a step ends the session.
+ */
+import { describe } from '../check.js';
+import { GradsyncError } from '../errors.js';
+import { AlikeFeeds } from './alike-feeds.js';
+import { BackgroundRounds, type LagRecord } from './background-rounds.js';
+import { CallQueue } from './call-queue.js';
+import { checkCheckpoint, checkRequest, checkRequests } from './check-request.js';
+import { restoreSaved, saveState } from './checkpoint.js';
+import { type CheckpointFormat, findCheckpoint, formatToSave } from './checkpoint-format.js';
+import type { Executor, PreparedProgram, TensorData, VariableInfo } from './executor.js';
+import { checkSplit, combineFetched, splitFeed, splitShape, wholeSpec } from './replica-values.js';
+import { checkFeed, checkPlans, programRequest, type RequestNames, type RunPlan } from './request.js';
+import { type Part, Rounds, type UnevenBatches } from './rounds.js';
+import { withWholeVariables } from './whole-variables.js';
+
+/** Shapes of feeds that are remembered for a program. */
+const MOST_SHAPES = 1000;
+
+/** What one task does in one step. Names are those of the original graph. */
+export interface RunRequest {
+  /** Copied when the run is asked for; arrays in shared memory are not, and may not change until it is done. */
+  readonly feeds: Readonly<Record<string, TensorData>>;
+  /** Tensors (`loss:0`), whose values come back, and operations (`train_op`), which are run. */
+  readonly fetches: readonly string[];
+}
+
+export interface CheckpointOptions {
+  /** `tensorflow`: that of tf.compat.v1.train.Saver. By default what the path says (see `save` and `restore`). */
+  readonly format?: CheckpointFormat;
+}
+
+/** Values of the fetched tensors, by the names they were fetched under. */
+export type RunResult = Readonly<Record<string, TensorData>>;
+
+export interface SessionSettings {
+  /** What becomes of a training step in which tasks, or the replicas of one, get batches of different sizes. Default `refuse`. */
+  readonly unevenBatches?: UnevenBatches | undefined;
+}
+
+interface Prepared extends PreparedProgram {
+  readonly names: RequestNames;
+  /** Shapes of feeds that were found to fit together. */
+  readonly fitting: Set<string>;
+}
+
+/**
+ * Calls are carried out in the order in which they are made, awaited or not: steps may overlap (each task runs its own one after the
+ * other), and every other call begins when those before it have ended. An open session with nothing under way does not keep the process
+ * alive.
+ */
+export class Session {
+  readonly #executor: Executor;
+  readonly #plans: readonly RunPlan[];
+  /** Per task, compiled programs by the names of their feeds and fetches. */
+  readonly #programs: readonly Map<string, Promise<Prepared>>[];
+  readonly #queue = new CallQueue();
+  readonly #rounds: Rounds;
+  readonly #background: BackgroundRounds;
+  #hasBegun = false;
+  readonly #alike: AlikeFeeds;
+  /** Keys of variables known to have a value; none loses it. */
+  readonly #initialized = new Set<string>();
+
+  /** Takes the executor over. The plans are those of its tasks, in order; plans of different runs are refused. */
+  constructor(executor: Executor, plans: readonly RunPlan[], settings: SessionSettings = {}) {
+    checkPlans(plans, executor.taskCount);
+    this.#executor = withWholeVariables(executor, plans);
+    this.#plans = plans;
+    this.#alike = new AlikeFeeds(plans);
+    this.#programs = plans.map(() => new Map());
+    this.#rounds = new Rounds(
+      executor.meetings,
+      executor.backgroundMeetings,
+      settings.unevenBatches ?? 'refuse',
+    );
+    this.#background = new BackgroundRounds(executor, plans);
+  }
+
+  get taskCount(): number {
+    return this.#plans.length;
+  }
+
+  /** Runs the initializers: the chief's first, then the other tasks'. */
+  initialize(): Promise<void> {
+    return this.#queue.alone(async () => {
+      await this.#settle('Initializing');
+      await this.#begin();
+    });
+  }
+
+  /**
+   * One step of every task, in parallel; `requests[k]` is task k's.
+   *
+   * @throws GradsyncError INVALID_ARGUMENT or NOT_FOUND for a bad feed or fetch, or one that must be alike in all tasks and is not, FAILED_PRECONDITION for a variable without a value (the
+   * session goes on); the error that ended the session when a task failed, with task, step and operation in its details.
+   */
+  async run(requests: readonly RunRequest[]): Promise<RunResult[]> {
+    checkRequests(requests, this.taskCount);
+    return this.#inTurn(requests.map((request, task) => ({ task, request })));
+  }
+
+  /** One step of one task. Calls for one task may be made without waiting for each other: they run in order. */
+  async runTask(task: number, request: RunRequest): Promise<RunResult> {
+    const [result] = await this.#inTurn([{ task, request }]);
+    return result!;
+  }
+
+  /**
+   * How stale the reads of a task's training steps have been so far, where the strategy allows staleness: rounds missing in the variables
+   * when a step read them. Of two optimizers that train apart each counts its own rounds.
+   */
+  lags(task = 0): LagRecord {
+    this.#plan(task);
+    return this.#background.lags(task);
+  }
+
+  /**
+   * The variables that the graph of `task` (by default the chief) knows and that have a value, by name. It waits for steps under way, and
+   * until every round is applied that all tasks have contributed to.
+   */
+  readVariables(task = 0): Promise<ReadonlyMap<string, TensorData>> {
+    return this.#queue.alone(async () => {
+      await this.#background.settle();
+      const result = new Map<string, TensorData>();
+      for (const variable of this.#variables(task)) {
+        const value = this.#executor.readVariable(variable);
+        if (value !== undefined) result.set(variable.name, value);
+      }
+      return result;
+    });
+  }
+
+  /**
+   * Writes all variables of all tasks, their steps and the state of random numbers: as TensorFlow's checkpoint where that is the format or
+   * the path ends like `model.ckpt` or `model.ckpt-1000`, else as a safetensors file. It waits for steps under way, and calls made after it
+   * wait for it: made in the middle of a step that other tasks have yet to be asked for, it would wait for them.
+   */
+  async save(path: string, options: CheckpointOptions = {}): Promise<void> {
+    checkCheckpoint(path, options);
+    const { format = formatToSave(path) } = options;
+    return this.#queue.alone(async () => {
+      await this.#settle('Saving');
+      await saveState(this.#executor, { format, path }, this.#background);
+    });
+  }
+
+  /**
+   * Gives all variables of all tasks the values of what `save` wrote: training goes on to the same bits. The path is that of a safetensors
+   * file, the prefix of TensorFlow's checkpoint (tensor bundle, V2), or a folder, whose latest such checkpoint is taken. One that TensorFlow
+   * wrote holds the variables of the program; steps and random numbers then go on as they are.
+   */
+  async restore(path: string, options: CheckpointOptions = {}): Promise<void> {
+    checkCheckpoint(path, options);
+    return this.#queue.alone(async () => {
+      const place = await findCheckpoint(path, options.format);
+      await this.#settle('Restoring');
+      // Rounds in the background need a beginning, whatever the variables are.
+      if (this.#background.areRun && !this.#hasBegun) await this.#begin();
+      await restoreSaved(this.#executor, place, this.#background);
+    });
+  }
+
+  /** Ends all threads; runs that are pending reject. May be repeated. */
+  close(): Promise<void> {
+    return this.#executor.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #settle(asked: string): Promise<void> {
+    await this.#background.settle();
+    this.#background.checkEven(asked);
+  }
+
+  async #begin(): Promise<void> {
+    const [chief, ...others] = this.#plans.keys();
+    await this.#runInitializers(chief ?? 0);
+    await Promise.all(others.map((task) => this.#runInitializers(task)));
+    this.#hasBegun = true;
+    this.#executor.startBackground();
+  }
+
+  async #runInitializers(task: number): Promise<void> {
+    for (const operation of this.#plan(task).initializers) {
+      const request = { feeds: [], tensors: [], operations: [operation], guarded: [] };
+      const { id } = await this.#executor.prepare(task, request);
+      await this.#executor.run(task, id, []);
+    }
+  }
+
+  #variables(task: number): readonly VariableInfo[] {
+    this.#plan(task);
+    return this.#executor.variables[task] ?? [];
+  }
+
+  #plan(task: number): RunPlan {
+    // Asked for by programs without types: "0" and "length" are no tasks.
+    const plan = Number.isInteger(task) ? this.#plans[task] : undefined;
+    if (plan !== undefined) return plan;
+    throw new GradsyncError('INVALID_ARGUMENT', 'Task', {
+      expected: `a number from 0 to ${this.taskCount - 1}`,
+      received: describe(task),
+      remedy: 'name a task of the cluster',
+    });
+  }
+
+  /** Starts runs once all of them are prepared, and after those of earlier calls. */
+  async #inTurn(asked: readonly { task: number; request: RunRequest }[]): Promise<RunResult[]> {
+    for (const { task, request } of asked) {
+      this.#plan(task);
+      checkRequest(request, task);
+    }
+    const runs = asked.map(({ task, request }) => ({ task, request: ownRequest(request) }));
+    const prepared = Promise.all(runs.map(({ task, request }) => this.#prepare(task, request)));
+    // What goes wrong is told in turn.
+    prepared.catch(() => undefined);
+    return this.#queue.start(async () => {
+      const programs = await prepared;
+      await this.#checkInitialized(programs.flatMap(({ reads }) => reads));
+      const admit = this.#alike.check(
+        runs.map(({ task, request: { feeds } }, i) => ({ task, feeds, program: programs[i]! })),
+      );
+      this.#rounds.begin(runs.map(({ task, request }, i) => partOf(task, request, programs[i]!)));
+      admit();
+      const results = runs.map(({ task, request }, i) => this.#start(task, programs[i]!, request));
+      return { done: Promise.all(results) };
+    });
+  }
+
+  /** Refuses to read a variable that has no value once everything asked for before has ended. */
+  async #checkInitialized(reads: readonly VariableInfo[]): Promise<void> {
+    if (this.#firstWithoutValue(reads) === undefined) return;
+    await this.#queue.idle();
+    const variable = this.#firstWithoutValue(reads);
+    if (variable === undefined) return;
+    throw new GradsyncError('FAILED_PRECONDITION', `Variable "${variable.name}"`, {
+      expected: 'a value',
+      received: 'an uninitialized variable',
+      remedy: 'call initialize() or restore() before the first step',
+      variable: variable.name,
+    });
+  }
+
+  #firstWithoutValue(reads: readonly VariableInfo[]): VariableInfo | undefined {
+    return reads.find((variable) => {
+      if (this.#initialized.has(variable.key)) return false;
+      if (!this.#executor.hasValue(variable)) return true;
+      this.#initialized.add(variable.key);
+      return false;
+    });
+  }
+
+  async #prepare(task: number, request: RunRequest): Promise<Prepared> {
+    const plan = this.#plan(task);
+    const feeds = Object.keys(request.feeds);
+    const key = JSON.stringify([feeds, request.fetches]);
+    const programs = this.#programs[task]!;
+    let program = programs.get(key);
+    if (program === undefined) {
+      program = this.#compile(task, programRequest(plan, feeds, request.fetches));
+      programs.set(key, program);
+      program.catch(() => programs.delete(key));
+    }
+    const prepared = await program;
+    let tensor = 0;
+    for (const target of prepared.names.feeds) {
+      const value = request.feeds[target.name]!;
+      checkFeed(target.name, value, wholeSpec(prepared.feeds[tensor]!, target));
+      checkSplit(value, target);
+      tensor += target.count;
+    }
+    await this.#checkShapes(task, prepared, request);
+    return prepared;
+  }
+
+  /** Asks the task whether the feeds fit together, once for the same shapes. */
+  async #checkShapes(task: number, { id, names, fitting }: Prepared, { feeds }: RunRequest): Promise<void> {
+    const key = names.feeds.map(({ name }) => feeds[name]!.shape.join()).join(';');
+    if (names.feeds.length === 0 || fitting.has(key)) return;
+    const shapes = names.feeds.flatMap((target) => splitShape(feeds[target.name]!.shape, target));
+    await this.#executor.checkShapes(task, id, shapes);
+    if (fitting.size >= MOST_SHAPES) fitting.clear();
+    fitting.add(key);
+  }
+
+  async #compile(task: number, names: RequestNames): Promise<Prepared> {
+    return { ...(await this.#executor.prepare(task, names.program)), names, fitting: new Set() };
+  }
+
+  async #start(task: number, { id, names }: Prepared, request: RunRequest): Promise<RunResult> {
+    const feeds = names.feeds.flatMap((target) => splitFeed(request.feeds[target.name]!, target));
+    const values = await this.#queue.track(this.#executor.run(task, id, feeds));
+    for (const lag of values.slice(values.length - names.lags)) this.#background.record(task, lag);
+    let first = 0;
+    return Object.fromEntries(
+      names.tensors.map((target) => {
+        const parts = values.slice(first, first + target.count);
+        first += target.count;
+        return [target.name, combineFetched(parts, target)];
+      }),
+    );
+  }
+}
+
+function partOf(task: number, { feeds, fetches }: RunRequest, program: Prepared): Part {
+  const shares = program.names.feeds.flatMap(({ name, count, split }) =>
+    split === null ? [] : [{ feed: name, axis: split, rows: feeds[name]!.shape[split]!, replicas: count }],
+  );
+  return { task, program, fetches, shares };
+}
+
+/** The request with copies of its arrays, to be handed over to a task. Shared memory is passed as it is. */
+function ownRequest({ feeds, fetches }: RunRequest): RunRequest {
+  const own = Object.entries(feeds).map(([name, { dtype, shape, data }]): [string, TensorData] => {
+    const isShared = ArrayBuffer.isView(data) && data.buffer instanceof SharedArrayBuffer;
+    return [name, { dtype, shape, data: isShared ? data : copyOf(name, data) }];
+  });
+  return { feeds: Object.fromEntries(own), fetches };
+}
+
+function copyOf(name: string, data: TensorData['data']): TensorData['data'] {
+  try {
+    return data.slice() as TensorData['data'];
+  } catch (cause) {
+    const details = {
+      expected: 'an array with its memory',
+      received: 'one whose memory was handed over to somebody else',
+      remedy: 'feed a copy that was made before',
+    };
+    throw new GradsyncError('INVALID_ARGUMENT', `Feed "${name}"`, details, { cause });
+  }
+}

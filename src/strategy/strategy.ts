@@ -1,0 +1,59 @@
+/** Strategy: the decision, per variable, how its gradients are aggregated. Plain frozen data with a JSON codec. */
+
+export type SynchronizerPlan = ParameterServerPlan | CollectivePlan;
+
+export interface ParameterServerPlan {
+  readonly kind: 'parameter-server';
+  /** Where the variable and its aggregation live: `address:CPU:0`, or a TensorFlow device name once resolved. */
+  readonly device: string;
+  /** Rounds a worker may run ahead of the last applied one; 0 is synchronous. */
+  readonly staleness: number;
+  readonly sync: boolean;
+  /** Whether a worker keeps a local copy of a variable that lives elsewhere. */
+  readonly proxy: boolean;
+}
+
+export const ALGORITHMS = ['auto', 'ring', 'nccl'] as const;
+export const COMPRESSORS = [
+  'none',
+  'bfloat16',
+  'float16',
+  'float16-error-feedback',
+  'top-k-error-feedback',
+] as const;
+
+export interface CollectivePlan {
+  readonly kind: 'collective';
+  readonly algorithm: (typeof ALGORITHMS)[number];
+  readonly compressor: (typeof COMPRESSORS)[number];
+  /** Variables with the same number may travel in one transfer. */
+  readonly group: number;
+}
+
+export interface PartitionPlan {
+  readonly axis: number;
+  /** One plan per shard. */
+  readonly shards: readonly SynchronizerPlan[];
+}
+
+export interface VariablePlan {
+  readonly variable: string;
+  /** The plan of the whole variable; unused where `partition` is given. */
+  readonly synchronizer: SynchronizerPlan;
+  readonly partition?: PartitionPlan;
+}
+
+export interface Strategy {
+  readonly format: 1;
+  /** Name of the builder that made it, for people. */
+  readonly builder: string;
+  /** Devices that compute, in the resource specification's words. */
+  readonly replicas: readonly string[];
+  /** Sorted by variable name. */
+  readonly variables: readonly VariablePlan[];
+}
+
+/** A strategy whose devices are TensorFlow device names of a cluster, pruned to variables that have a gradient pair. */
+export interface ResolvedStrategy extends Strategy {
+  readonly resolved: true;
+}

@@ -1,0 +1,76 @@
+/**
+ * The equivalence matrix on the embedded runtime: every case under every strategy and on every cluster comes, after each step, to what one
+ * process comes to that averages each task's replicas, then the tasks; or is refused, where the strategy's row says that it may be.
+ */
+import test from 'ava';
+import { openSession } from '../../src/engine.js';
+import { differencesFromOracle } from '../helpers/equivalence.js';
+import { graphPath } from '../helpers/fixtures.js';
+import { nodesOf, oracleOf, taskFeeds, taskLoss } from '../helpers/layouts.js';
+import { type Cell, cellsOf, isRefusal, summary, titleOf } from '../helpers/matrix.js';
+import { sumTolerance } from '../helpers/tolerance.js';
+
+type Session = Awaited<ReturnType<typeof openSession>>;
+
+const { cells, absent } = cellsOf('embedded');
+const refused: { readonly reason: string }[] = [];
+
+/** Opens the cell's session; undefined if the graph is refused and may be. */
+async function open(cell: Cell): Promise<Session | undefined> {
+  const { fixture, row, layout } = cell;
+  try {
+    return await openSession({
+      graph: graphPath(fixture),
+      resources: { nodes: nodesOf(layout) },
+      strategy: row.strategy,
+      deadlineMs: 60_000,
+      // Every replica has the same share here, and so a task with more of them a larger one.
+      unevenBatches: new Set(layout).size === 1 ? 'refuse' : 'allow',
+    });
+  } catch (error) {
+    if (!isRefusal(cell, error)) throw error;
+    refused.push({ reason: row.mayRefuse! });
+    return undefined;
+  }
+}
+
+const equalsOracle = test.macro({
+  exec: async (t, cell: Cell) => {
+    const { fixture, layout } = cell;
+    const oracle = oracleOf(fixture, layout);
+    const feedsOf = taskFeeds(fixture, layout);
+    const session = await open(cell);
+    if (session === undefined) return t.pass(cell.row.mayRefuse);
+    try {
+      await session.initialize();
+      t.deepEqual(differencesFromOracle(oracle, 0, await session.readVariables(), 1), []);
+      for (let step = 1; step <= fixture.steps; step++) {
+        const requests = layout.map((_, task) => ({
+          feeds: Object.fromEntries(feedsOf(task, step - 1)),
+          fetches: [fixture.loss, fixture.trainOp],
+        }));
+        const results = await session.run(requests);
+        t.deepEqual(differencesFromOracle(oracle, step, await session.readVariables()), []);
+        // Weights differ by rounding from the second step on.
+        if (step > 1) continue;
+        for (const [task, result] of results.entries()) {
+          const loss = taskLoss(oracle[step]!, layout, task);
+          const fetched = Number(result[fixture.loss]!.data[0]);
+          t.true(Math.abs(fetched - loss) <= sumTolerance(16, Math.abs(loss)), `${fetched}, not ${loss}`);
+        }
+      }
+    } finally {
+      await session.close();
+    }
+  },
+  title: (_, cell: Cell) => titleOf(cell, 'embedded'),
+});
+
+for (const cell of cells) test.serial(equalsOracle, cell);
+
+test.serial('what of the matrix is not trained has a reason', (t) => {
+  const left = [...absent, ...refused];
+  t.log(`${cells.length - refused.length} combinations trained`, ...summary(left));
+  t.true(left.every(({ reason }) => reason !== ''));
+  t.true(cells.length > refused.length);
+});

@@ -1,0 +1,108 @@
+/** Runs rewritten graphs (a folder per task, with graph.pb and plan.json) on real TensorFlow processes: run_plan.py. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { projectPath } from './paths.js';
+import { type FileTensor, readTensors, writeTensors } from './tensor-file.js';
+import { runPythonTogether } from './tensorflow.js';
+
+export interface PlanRun {
+  /** One folder per task, task 0 first. */
+  readonly folders: readonly string[];
+  readonly steps: number;
+  /** How many of them a task runs; all if left out. */
+  readonly stepsOf?: (task: number) => number;
+  /** Original tensor names and values of one task's step. */
+  readonly feeds: (task: number, step: number) => ReadonlyMap<string, FileTensor>;
+  /** Original names fetched in every step. */
+  readonly fetches: readonly string[];
+  /** Variable -> tensor the chief reads before the first and after the last step. */
+  readonly read: Readonly<Record<string, string>>;
+  /** Holds one task back: it begins step t when t rounds are applied and of the others' gradients as many wait as may. */
+  readonly holdBack?: HoldBack;
+}
+
+export interface HoldBack {
+  readonly task: number;
+  /** Steps the others may be ahead. */
+  readonly ahead: number;
+  /** The tensor that tells how many rounds are applied. */
+  readonly rounds: string;
+  /** Of each other task, the handle of a queue that holds its gradients. */
+  readonly queues: readonly string[];
+}
+
+export interface PlanResult {
+  /** Per task: `<step>/<name>` -> value. */
+  readonly fetched: readonly ReadonlyMap<string, FileTensor>[];
+  readonly start: ReadonlyMap<string, FileTensor>;
+  readonly variables: ReadonlyMap<string, FileTensor>;
+}
+
+/** A training that failed, with the traceback of each task that noticed something itself. */
+export class PlanFailure extends Error {}
+
+const SECONDS_PER_RUN = 60;
+
+function stepsOf(run: PlanRun, task: number): number {
+  return run.stepsOf?.(task) ?? run.steps;
+}
+
+function writeFeeds(run: PlanRun, out: string, task: number): string {
+  const tensors = new Map<string, FileTensor>();
+  for (let step = 0; step < stepsOf(run, task); step++)
+    for (const [name, value] of run.feeds(task, step)) tensors.set(`${step}/${name}`, value);
+  const path = join(out, `feeds-${task}.tensors`);
+  writeTensors(path, tensors);
+  return path;
+}
+
+/** What run_plan.py of one task is to do. */
+function writeJobs(runs: readonly PlanRun[], outs: readonly string[], root: string, task: number): string {
+  const jobs = runs.map((run, index) => ({
+    folder: run.folders[task],
+    feeds: writeFeeds(run, outs[index]!, task),
+    steps: stepsOf(run, task),
+    fetch: run.fetches,
+    read: run.read,
+    ...(run.holdBack?.task === task ? { holdBack: run.holdBack } : {}),
+    out: outs[index],
+    timeout: SECONDS_PER_RUN,
+  }));
+  const path = join(root, `jobs-${task}.json`);
+  writeFileSync(path, JSON.stringify(jobs));
+  return path;
+}
+
+function resultOf(out: string, tasks: number): PlanResult | PlanFailure {
+  const paths = Array.from({ length: tasks }, (_, task) => join(out, `error-${task}.txt`));
+  const errors = paths.filter((path) => existsSync(path)).map((path) => readFileSync(path, 'utf8'));
+  if (errors.length > 0) return new PlanFailure(errors.join('\n'));
+  return {
+    fetched: paths.map((_, task) => readTensors(join(out, `fetches-${task}.tensors`))),
+    start: readTensors(join(out, 'start.tensors')),
+    variables: readTensors(join(out, 'variables.tensors')),
+  };
+}
+
+/**
+ * Runs trainings of `tasks` tasks one after the other, each task a process; a failed one does not keep the next from running.
+ * Throws when a process dies or all are late.
+ */
+export async function runPlans(
+  python: string,
+  tasks: number,
+  runs: readonly PlanRun[],
+): Promise<readonly (PlanResult | PlanFailure)[]> {
+  const root = mkdtempSync(join(tmpdir(), 'gradsync-plans-'));
+  const outs = runs.map((_, index) => join(root, String(index)));
+  for (const out of outs) mkdirSync(out);
+  const programs = Array.from({ length: tasks }, (_, task) => [
+    projectPath('test', 'helpers', 'run_plan.py'),
+    writeJobs(runs, outs, root, task),
+  ]);
+  await runPythonTogether(python, programs, {
+    timeoutMs: 60_000 + SECONDS_PER_RUN * 1000 * Math.min(runs.length, 4),
+  });
+  return outs.map((out) => resultOf(out, tasks));
+}

@@ -1,0 +1,239 @@
+"""Runs one task of rewritten graphs on TensorFlow: a stranger's runner that knows graph.pb, plan.json and nothing else.
+
+  python test/helpers/run_plan.py JOBS.json
+
+JOBS.json holds a list of trainings, run one after the other (importing TensorFlow takes longer than most of them); all tasks of a
+cluster are given the same list but for their own folders and feeds:
+  folder: has graph.pb and plan.json of this task;
+  feeds: a tensor file with `<step>/<tensor name>`, the original names;
+  steps, fetch: how many steps to run and the original names to fetch in each;
+  read: {variable: tensor}, read by the chief before the first step (start.tensors) and after all have done the last (variables.tensors);
+  out: a folder all tasks share, also for fetches-<task>.tensors (`<step>/<name>`) and, when a task fails, error-<task>.txt;
+  timeout: seconds for this training.
+
+Tasks wait for each other through files in `out`. A TensorFlow server cannot be stopped, so the process leaves at once at the end.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import threading
+import time
+import traceback
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from google.protobuf import json_format  # noqa: E402
+
+from tensor_file import read_tensors, write_tensors  # noqa: E402
+
+v1 = tf.compat.v1
+errors = tf.errors
+# What a read of the chief's flag may say while the chief is still clearing what an earlier run left.
+NOT_READY = (errors.FailedPreconditionError, errors.NotFoundError, errors.UnavailableError, errors.AbortedError)
+
+
+class PeerFailed(Exception):
+  """Another task of this training has written its error down."""
+
+
+class Task:
+  """One task's server, session and clock."""
+
+  def __init__(self, folder, out, timeout):
+    self.plan = json.loads((folder / "plan.json").read_text())
+    assert self.plan["format"] == 1, self.plan["format"]
+    self.index = self.plan["task"]
+    self.is_chief = self.index == self.plan["chief"]
+    self.out = out
+    self.deadline = time.monotonic() + timeout
+    self.graph = tf.Graph()
+    definition = v1.GraphDef()
+    definition.ParseFromString((folder / "graph.pb").read_bytes())
+    with self.graph.as_default():
+      tf.import_graph_def(definition, name="")
+    self.background_errors = []
+
+  def config(self, key):
+    return json_format.ParseDict(self.plan[key], v1.ConfigProto())
+
+  def open(self):
+    cluster = tf.train.ClusterSpec(self.plan["cluster"])
+    self.server = tf.distribute.Server(cluster, "worker", self.index, config=self.config("serverConfig"))
+    # A first look at a server that does not listen yet would make gRPC refuse others for a while.
+    self.meet("listening")
+    if self.is_chief and self.plan.get("containers"):
+      v1.Session.reset(self.server.target, self.plan["containers"], self.config("sessionConfig"))
+    self.session = v1.Session(self.server.target, self.graph, self.config("sessionConfig"))
+    self.options = json_format.ParseDict(self.plan["runOptions"], v1.RunOptions())
+    if not self.is_chief:
+      self.wait("the chief's variables", self.ready)
+    for name in self.plan["initializers"]:
+      self.run(self.graph.get_operation_by_name(name))
+
+  def run(self, fetches, feeds=None):
+    return self.session.run(fetches, feeds, options=self.options)
+
+  def ready(self):
+    try:
+      return bool(self.run(self.plan["ready"]))
+    except NOT_READY:
+      return False
+
+  def wait(self, what, condition):
+    while not condition():
+      if list(self.out.glob("error-*.txt")):
+        raise PeerFailed()
+      if self.background_errors:
+        raise RuntimeError(f"background operation: {self.background_errors[0]}")
+      if time.monotonic() > self.deadline:
+        raise TimeoutError(f"task {self.index}: no sign of {what} in time")
+      time.sleep(0.02)
+
+  def start_background(self):
+    for name in self.plan["background"]:
+      threading.Thread(target=self.loop, args=(name,), daemon=True).start()
+
+  def loop(self, name):
+    operation = self.graph.get_operation_by_name(name)
+    try:
+      while True:
+        self.session.run(operation)
+    except (errors.CancelledError, errors.OutOfRangeError):
+      return
+    except Exception as error:  # the main thread reports it
+      self.background_errors.append(error)
+
+  def feed(self, values):
+    """Original names -> the feeds of the rewritten graph."""
+    found = {}
+    for name, value in values.items():
+      entry = self.plan["feeds"].get(name, {"tensors": [name], "split": None})
+      tensors, axis = entry["tensors"], entry["split"]
+      parts = [value] * len(tensors) if axis is None else np.array_split(value, len(tensors), axis)
+      found.update(zip(tensors, parts))
+    return found
+
+  def targets(self, name):
+    """What to fetch in place of an original name, and how to make one value of it."""
+    entry = self.plan["fetches"].get(name)
+    if entry is None:
+      element = self.graph.as_graph_element(name)
+      return ([element], "first") if isinstance(element, tf.Tensor) else ([element], None)
+    if "operations" in entry:
+      return [self.graph.get_operation_by_name(operation) for operation in entry["operations"]], None
+    return [self.graph.get_tensor_by_name(tensor) for tensor in entry["tensors"]], entry["combine"]
+
+  def fetch(self, names, values=None):
+    """{original name: value}; operations are run and have none."""
+    targets = {name: self.targets(name) for name in names}
+    fetched = self.run({name: elements for name, (elements, _) in targets.items()}, self.feed(values or {}))
+    combine = {"first": lambda parts: parts[0], "concat": np.concatenate, "mean": lambda parts: np.mean(parts, axis=0)}
+    return {
+        name: np.asarray(combine[how](fetched[name])) for name, (_, how) in targets.items() if how is not None
+    }
+
+  def settle(self):
+    """On the chief: waits until every round is applied that all tasks have contributed to; all have done as many steps."""
+    for rounds in self.plan.get("rounds", []) if self.is_chief else []:
+      applied, steps = (self.graph.get_operation_by_name(rounds[name]) for name in ("applied", "steps"))
+      with self.graph.as_default():
+        counts = [tf.raw_ops.ReadVariableOp(resource=each.outputs[0], dtype=tf.int64) for each in (applied, steps)]
+      self.wait("the last round", lambda: len(set(self.run(counts))) == 1)
+
+  def close(self):
+    for name in self.plan["close"]:
+      self.session.run(self.graph.get_operation_by_name(name))
+
+  def meet(self, word):
+    """Waits until every task has come here."""
+    (self.out / f"{word}-{self.index}").touch()
+    tasks = range(len(self.plan["cluster"]["worker"]))
+    self.wait(f"{word} of all tasks", lambda: all((self.out / f"{word}-{task}").exists() for task in tasks))
+
+
+class HoldBack:
+  """Lets a task begin its next step only when the others are as far ahead as they may be: counted, not timed."""
+
+  def __init__(self, task, hold, steps):
+    self.task, self.hold, self.steps = task, hold, steps
+    with task.graph.as_default():
+      handles = [task.graph.get_tensor_by_name(name) for name in hold["queues"]]
+      self.sizes = [tf.raw_ops.QueueSizeV2(handle=handle) for handle in handles]
+
+  def wait(self, step):
+    # The round that waits for this task has one gradient of each other in hand; the rest are in the queues.
+    others = min(step + self.hold["ahead"] + 1, self.steps) - step - 1
+    self.task.wait("the round before", lambda: self.task.run(self.hold["rounds"]) == step)
+    self.task.wait("the others", lambda: all(size >= others for size in self.task.run(self.sizes)))
+
+
+def train(task, job):
+  feeds = read_tensors(job["feeds"])
+  hold = HoldBack(task, job["holdBack"], job["steps"]) if "holdBack" in job else None
+  results = {}
+  for step in range(job["steps"]):
+    if hold:
+      hold.wait(step)
+    prefix = f"{step}/"
+    values = {name[len(prefix) :]: value for name, value in feeds.items() if name.startswith(prefix)}
+    for name, value in task.fetch(job["fetch"], values).items():
+      results[f"{step}/{name}"] = value
+  write_tensors(task.out / f"fetches-{task.index}.tensors", results)
+
+
+def read(task, tensors, file):
+  values = task.fetch(list(tensors.values()))
+  write_tensors(task.out / file, {variable: values[tensor] for variable, tensor in tensors.items()})
+
+
+def work(task, job):
+  task.open()
+  task.meet("opened")
+  if task.is_chief:
+    read(task, job["read"], "start.tensors")
+  task.meet("started")
+  task.start_background()
+  train(task, job)
+  task.meet("trained")
+  task.settle()
+  if task.is_chief:
+    read(task, job["read"], "variables.tensors")
+  task.meet("read")
+  task.close()
+  task.meet("closed")
+
+
+def attempt(job):
+  """Runs one training; a failure is written down for the other tasks and for whoever started this."""
+  out = pathlib.Path(job["out"])
+  index = json.loads((pathlib.Path(job["folder"]) / "plan.json").read_text())["task"]
+  try:
+    work(Task(pathlib.Path(job["folder"]), out, job["timeout"]), job)
+  except PeerFailed:
+    pass
+  except Exception:
+    (out / f"error-{index}.part").write_text(traceback.format_exc())
+    (out / f"error-{index}.part").rename(out / f"error-{index}.txt")
+
+
+def main():
+  v1.disable_eager_execution()
+  code = 1
+  try:
+    for job in json.loads(pathlib.Path(sys.argv[1]).read_text()):
+      attempt(job)
+    code = 0
+  except BaseException:  # a server's threads would keep the process alive
+    traceback.print_exc()
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(code)
+
+
+if __name__ == "__main__":
+  main()

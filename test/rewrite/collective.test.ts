@@ -1,0 +1,138 @@
+import { readFileSync } from 'node:fs';
+import test from 'ava';
+import { decodeGraphFile } from '../../src/graph/index.js';
+import type { Operation } from '../../src/graph/operation.js';
+import { readTrainingGraph } from '../../src/graph/read-training-graph.js';
+import type { TrainingGraph } from '../../src/graph/training-graph.js';
+import { ancestors } from '../../src/graph/traverse.js';
+import type { Rewritten } from '../../src/rewrite/index.js';
+import { fixtureNamed, graphPath } from '../helpers/fixtures.js';
+import { rewrittenFor } from '../helpers/rewritten.js';
+import { throwsTyped } from '../helpers/throws.js';
+import { trainingOf } from '../helpers/training.js';
+
+function read(name: string): TrainingGraph {
+  return readTrainingGraph(decodeGraphFile(readFileSync(graphPath(fixtureNamed(name)))));
+}
+
+function collectivesOf({ graph }: Rewritten): readonly Operation[] {
+  return [...graph.operations()].filter(({ type }) => type.startsWith('Collective'));
+}
+
+/** The number that an operation's input is, if it is a constant. */
+function constantAt({ inputs }: Operation, position: number): number {
+  const value = inputs[position]?.operation.attributes.get('value');
+  return value?.kind === 'tensor'
+    ? new DataView(value.value.bytes.slice().buffer).getInt32(0, true)
+    : Number.NaN;
+}
+
+test('all tasks count the keys of their collectives alike, each once', (t) => {
+  const training = read('words-adam-clipped.resource');
+  const keysOf = (task: number) =>
+    collectivesOf(rewrittenFor(training, 3, task, { strategy: 'all-reduce' })).map((operation) => [
+      operation.name,
+      operation.type,
+      constantAt(operation, 1),
+      constantAt(operation, 2),
+      constantAt(operation, 3),
+    ]);
+  const chief = keysOf(0);
+  t.deepEqual(keysOf(1), chief);
+  t.deepEqual(keysOf(2), chief);
+  t.deepEqual(new Set(chief.map((keys) => keys[2])), new Set([3]));
+  // Those of rows are found in the step, from the first that is kept for them on.
+  const plain = chief.map((keys) => keys[4]).filter((key) => !Number.isNaN(key));
+  t.is(new Set(plain).size, plain.length);
+  t.true(plain.length < chief.length);
+});
+
+test('gathered rows have a key for each length that they may be padded to, and no other collective has it', (t) => {
+  const training = read('words-adam-clipped.resource');
+  const operations = collectivesOf(rewrittenFor(training, 2, 1, { strategy: 'all-reduce' }));
+  const ranges = operations.map((operation): [first: number, count: number] => {
+    const key = operation.inputs[3]!.operation;
+    return key.type === 'AddV2' ? [constantAt(key, 0), 31] : [constantAt(operation, 3), 1];
+  });
+  const keys = ranges.flatMap(([first, count]) => Array.from({ length: count }, (_, i) => first + i));
+  t.is(new Set(keys).size, keys.length);
+  t.true(ranges.some(([, count]) => count === 31));
+});
+
+test('gradients of one group travel together, a group of one each by itself', (t) => {
+  const training = read('mnist-cnn.resource');
+  const countOf = (strategy: string) => collectivesOf(rewrittenFor(training, 2, 1, { strategy })).length;
+  t.is(countOf('all-reduce'), 1);
+  t.is(countOf('{"builder": "all-reduce", "group": 1}'), training.pairs.length);
+  t.is(countOf('{"builder": "all-reduce", "group": 3}'), Math.ceil(training.pairs.length / 3));
+});
+
+test('with one task nothing is exchanged, with several replicas they are averaged', (t) => {
+  const training = read('spam.resource');
+  const one = rewrittenFor(training, 1, 0, { strategy: 'all-reduce' });
+  t.deepEqual(collectivesOf(one), []);
+  t.deepEqual(one.plan.notFetchable, {});
+  const two = rewrittenFor(training, 1, 0, { strategy: 'all-reduce', devices: 'cpus: [0, 1]' });
+  t.deepEqual(collectivesOf(two), []);
+  t.true([...two.graph.operations()].some(({ name }) => name.endsWith('replica_mean')));
+});
+
+test('every task trains copies of its own, which begin as those of the chief', (t) => {
+  const training = read('words-adam.resource');
+  const { graph, plan } = rewrittenFor(training, 2, 1, { strategy: 'all-reduce' });
+  const own = '/job:worker/task:1/device:CPU:0';
+  const run = new Set(ancestors([graph.get('train_op')]));
+  for (const { variable, update } of training.pairs) {
+    const handle = graph.get(variable.name);
+    t.is(handle.device, own);
+    t.true(run.has(graph.get(update.name)));
+    const initial = graph.get(variable.initializer!.name).inputs[1]!.operation;
+    t.is(initial.inputs[0]!.operation.device, '/job:worker/task:0/device:CPU:0');
+    t.deepEqual(plan.variables[variable.name]?.devices, ['/job:worker/task:0/device:CPU:0', own]);
+  }
+  // Nothing of a step lies on another task: one TensorFlow runs in the same step as others' may not.
+  t.deepEqual(new Set([...run].map(({ device }) => device)), new Set([own]));
+});
+
+test('the plan says how a variable is synchronized, and what cannot be fetched alone', (t) => {
+  const { plan } = rewrittenFor(read('spam.resource'), 2, 1, { strategy: 'all-reduce' });
+  t.like(plan.variables['embedding'], {
+    synchronizer: 'collective',
+    sparseForm: 'concatenated',
+    compressor: 'none',
+    group: 0,
+    weights: 'every replica counts the same',
+  });
+  const sum = Object.keys(plan.notFetchable).filter((name) => name.endsWith('all_reduce'));
+  t.is(sum.length, 1);
+  t.false('train_op' in plan.notFetchable);
+  t.deepEqual(plan.fetches['train_op'], { operations: ['train_op'] });
+});
+
+test('under Parallax the chief keeps sparse variables and publishes what the norm needs of them', (t) => {
+  const training = read('spam-clipped.resource');
+  const published = (task: number, type: string): readonly Operation[] =>
+    [...rewrittenFor(training, 3, task, { strategy: 'parallax' }).graph.operations()].filter(
+      (operation) => operation.type === type && operation.name.startsWith('gradsync/publish'),
+    );
+  const given = published(0, 'QueueEnqueueV2');
+  t.is(given.length, 2);
+  t.deepEqual(
+    given[0]!.inputs.slice(1).map(({ name }) => name),
+    ['global_norm/L2Loss:0'],
+  );
+  t.is(published(0, 'QueueDequeueV2').length, 0);
+  t.is(published(2, 'QueueDequeueV2').length, 1);
+  t.is(published(2, 'QueueEnqueueV2').length, 0);
+});
+
+test('a variable whose rank is not known cannot be gathered', (t) => {
+  const training = trainingOf([{ name: 'table', shape: null, gradient: 'sparse' }]);
+  throwsTyped(
+    t,
+    () => rewrittenFor(training, 2, 0, { strategy: 'all-reduce' }),
+    'UNIMPLEMENTED',
+    '"table"',
+    'known rank',
+  );
+});
