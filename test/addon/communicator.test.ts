@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import test, { type ExecutionContext } from 'ava';
 import type { NativeCommunicator, NativeSession, NativeTensor } from '../../src/addon/native.js';
+import { narrow } from '../../src/runtime/embedded/kernels/half.js';
 import { addon, floats, PATIENT, sessionOf } from '../helpers/addon.js';
 import { codeOf } from '../helpers/addon-thread.js';
 import { floatsOf, type RankData, type RankJob } from '../helpers/communicator-worker.js';
@@ -34,6 +35,63 @@ for (const shared of [false, true]) {
         ranks.map((rank, i) => rank.allReduce(tensors[i]!, { ...UNDER_G, reduction }).promise),
       );
       for (const { data } of tensors) t.deepEqual([...data], [...expected]);
+    }
+  });
+}
+
+/** What is summed in another order comes out with other bits: values of all magnitudes, none of them an exact sum. */
+function unevenValues(seed: number, length: number): number[] {
+  let state = seed;
+  const next = (): number => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+  return Array.from({ length }, () => (next() - 0.5) * 2 ** Math.floor(8 * next()));
+}
+
+type GradientDType = 'float16' | 'bfloat16' | 'float32' | 'float64';
+
+/** `values` in that type, rounded to it. */
+function tensorOf(dtype: GradientDType, values: readonly number[]): NativeTensor {
+  const shape = [values.length];
+  if (dtype === 'float32') return { dtype, shape, data: Float32Array.from(values) };
+  if (dtype === 'float64') return { dtype, shape, data: Float64Array.from(values) };
+  const data = new Uint16Array(values.length);
+  narrow(Float32Array.from(values), dtype, data);
+  return { dtype, shape, data };
+}
+
+const LENGTHS = [1, 7, 64, 4099, 2];
+
+for (const dtype of ['float16', 'bfloat16', 'float32', 'float64'] as const) {
+  test(`${dtype}: gradients that are summed as one vector have the bits of each summed by itself`, async (t) => {
+    const ranks = ranksOf(sessionOf(t), 3);
+    const given = ranks.map((_, rank) =>
+      LENGTHS.map((length, i) => tensorOf(dtype, unevenValues(100 * rank + i, length))),
+    );
+    const joined = given.map((tensors) => {
+      const data = tensors.flatMap((tensor) => [...(tensor.data as Float64Array)]);
+      const Elements = tensors[0]!.data.constructor as Float64ArrayConstructor;
+      return { dtype, shape: [data.length], data: Elements.from(data) };
+    });
+    const sum = async (key: string, tensors: readonly NativeTensor[]): Promise<void> => {
+      const options = { ...PATIENT, key, reduction: 'sum' } as const;
+      await Promise.all(tensors.map((tensor, rank) => ranks[rank]!.allReduce(tensor, options).promise));
+    };
+    const before = [...joined[0]!.data];
+    await sum('joined', joined);
+    await Promise.all(
+      LENGTHS.map((_, i) =>
+        sum(
+          `alone ${i}`,
+          given.map((tensors) => tensors[i]!),
+        ),
+      ),
+    );
+    t.notDeepEqual([...joined[0]!.data], before);
+    for (const [rank, tensors] of given.entries()) {
+      const alone = tensors.flatMap(({ data }) => [...(data as Float64Array)]);
+      t.deepEqual([...joined[rank]!.data], alone);
     }
   });
 }

@@ -1,10 +1,11 @@
-/** Compressed gradients, embedded: how far they lead astray, and that error feedback leads back. */
+/** Compressed gradients, embedded: how far they lead astray, that error feedback leads back, and that it does not matter what travels together. */
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { openSession } from '../../src/engine.js';
-import type { Session } from '../../src/runtime/index.js';
+import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
+import { rewriteFixture, trainSteps } from '../helpers/embedded.js';
 import { fixtureNamed, graphPath } from '../helpers/fixtures.js';
 import { FLOAT32_EPSILON } from '../helpers/tolerance.js';
 
@@ -96,3 +97,29 @@ test.serial('what is missing is saved, and training goes on to the same bits', a
   t.deepEqual([await resumed.readVariables(0), await resumed.readVariables(1)], end);
   await resumed.close();
 });
+
+/** Every variable of every task after two steps, what compression keeps included. */
+async function trainedInGroups(compressor: string, group: number): Promise<readonly unknown[]> {
+  const images = fixtureNamed('mnist-cnn.resource');
+  const strategy = JSON.stringify({ builder: 'all-reduce', compressor, group });
+  const session = await openEmbeddedSession({
+    tasks: rewriteFixture(images, 3, strategy),
+    deadlineMs: 60_000,
+  });
+  try {
+    await session.initialize();
+    await trainSteps(session, images, 0, 2);
+    return await Promise.all([0, 1, 2].map((task) => session.readVariables(task)));
+  } finally {
+    await session.close();
+  }
+}
+
+for (const compressor of ['none', 'float16-error-feedback']) {
+  test.serial(
+    `${compressor}: gradients that travel together come to the bits of those that travel alone`,
+    async (t) => {
+      t.deepEqual(await trainedInGroups(compressor, 4), await trainedInGroups(compressor, 1));
+    },
+  );
+}
