@@ -2,7 +2,7 @@
  * The composition root: the only file that knows all rooms. From a training graph, a resource specification and a strategy to rewritten
  * graphs, on disk or running.
  */
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import {
   type ClusterSpec,
   isLoopback,
@@ -23,6 +23,7 @@ import {
   type TrainingOptions,
   type TransformOptions,
 } from './engine/options.js';
+import { tryWriting } from './engine/writable.js';
 import { fileError, GradsyncError } from './errors.js';
 import { decodeGraphFile, encodeGraphDef, readTrainingGraph, type TrainingGraph } from './graph/index.js';
 import { printChromeTrace } from './report/index.js';
@@ -149,10 +150,10 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   });
 }
 
-/** Told before anything is trained, not after; what the file holds is left alone until then. */
+/** Told before anything is trained, not after. */
 function requireWritable(trace: string): void {
   try {
-    closeSync(openSync(trace, 'a'));
+    tryWriting(trace);
   } catch (cause) {
     throw fileError('Writing the trace', trace, cause);
   }

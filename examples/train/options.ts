@@ -1,6 +1,7 @@
 /** The options of the training job. */
-import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
+import { tryWriting } from '../../src/engine/writable.js';
 import { invalid, parseLine, SEE_HELP } from './command-line.js';
 
 export interface TrainOptions {
@@ -81,13 +82,11 @@ function readStrategy(given: string): string {
   }
 }
 
-/** Refuses a file that cannot be written before anything is trained; leaves what it holds, and nothing where there is none. */
+/** Refuses a file that cannot be written before anything is trained. */
 function writable(option: string, file: string | undefined): string | undefined {
   if (file === undefined) return undefined;
-  const isNew = !existsSync(file);
   try {
-    closeSync(openSync(file, 'a'));
-    if (isNew) rmSync(file);
+    tryWriting(file);
     return file;
   } catch (error) {
     throw invalid(option, 'a file that can be written', `"${file}"`, (error as Error).message);

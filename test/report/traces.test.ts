@@ -1,8 +1,9 @@
 /** Traces: what is printed of spans, what is summed, and what a session really records. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { tryWriting } from '../../src/engine/writable.js';
 import { openSession } from '../../src/index.js';
 import { printChromeTrace, summarizeSteps } from '../../src/report/index.js';
 import {
@@ -120,7 +121,7 @@ test('a session gives the spans of all tasks when it has ended, none of them out
   for (const type of ['QueueDequeueV2', 'ResourceAccumulatorTakeGradient']) t.true(types.has(type), type);
 });
 
-test('the option trace of a session writes a file when it is closed', async (t) => {
+test('the option trace of a session writes a file when it is closed, and touches none before', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gradsync-trace-'));
   const trace = join(folder, 'trace.json');
   try {
@@ -128,6 +129,7 @@ test('the option trace of a session writes a file when it is closed', async (t) 
     const graph = graphPath(fixtureNamed('linear-regression.resource'));
     const session = await openSession({ graph, resources, strategy: 'ps', trace });
     await session.initialize();
+    t.false(existsSync(trace), 'a session that is killed leaves no empty file');
     await session.close();
     const events = eventsOf(readFileSync(trace, 'utf8'));
     t.deepEqual(new Set(events.map(({ tid }) => tid)), new Set([0, 1]));
@@ -135,6 +137,19 @@ test('the option trace of a session writes a file when it is closed', async (t) 
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('a file is found to be writable, or not, without a trace of it', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'gradsync-trace-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const [kept, none] = [join(folder, 'kept.json'), join(folder, 'none.json')];
+  writeFileSync(kept, 'of before');
+  tryWriting(kept);
+  tryWriting(none);
+  t.is(readFileSync(kept, 'utf8'), 'of before');
+  t.deepEqual(readdirSync(folder), ['kept.json']);
+  t.throws(() => tryWriting(folder), { code: 'EISDIR' });
+  t.throws(() => tryWriting(join(kept, 'below')), { code: 'ENOTDIR' });
 });
 
 test('a trace that cannot be written is refused before anything runs', async (t) => {
