@@ -7,6 +7,7 @@ import { narrow } from '../../src/runtime/embedded/kernels/half.js';
 import { addon, floats, PATIENT, sessionOf } from '../helpers/addon.js';
 import { codeOf } from '../helpers/addon-thread.js';
 import { floatsOf, type RankData, type RankJob } from '../helpers/communicator-worker.js';
+import { unevenValues } from '../helpers/fed-gradients.js';
 
 /** All ranks in this thread: calls never block, so one thread can be all of them. */
 function ranksOf(session: NativeSession, size: number, key = 'c'): NativeCommunicator[] {
@@ -37,16 +38,6 @@ for (const shared of [false, true]) {
       for (const { data } of tensors) t.deepEqual([...data], [...expected]);
     }
   });
-}
-
-/** What is summed in another order comes out with other bits: values of all magnitudes, none of them an exact sum. */
-function unevenValues(seed: number, length: number): number[] {
-  let state = seed;
-  const next = (): number => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-  return Array.from({ length }, () => (next() - 0.5) * 2 ** Math.floor(8 * next()));
 }
 
 type GradientDType = 'float16' | 'bfloat16' | 'float32' | 'float64';

@@ -3,11 +3,14 @@
  * of the oracle.
  */
 import test from 'ava';
+import { elementCount } from '../../src/graph/shape.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
+import { fedProgram, openFed, trainFed, unevenValues } from '../helpers/fed-gradients.js';
 import { fixtureNamed, type Layout } from '../helpers/fixtures.js';
 import { oracleOfReplicas } from '../helpers/layouts.js';
 import { findTensorflow } from '../helpers/tensorflow.js';
-import { type ResultOf, runCases, type TrainingCase } from '../helpers/training-cases.js';
+import { sumTolerance } from '../helpers/tolerance.js';
+import { type FedCase, type ResultOf, runCases, type TrainingCase } from '../helpers/training-cases.js';
 
 const CASES: readonly (readonly [fixture: string, layout: Layout, strategy: string])[] = [
   ['linear-regression.resource', [1, 1], 'all-reduce'],
@@ -26,13 +29,54 @@ const cases = CASES.map(
   ([name, layout, strategy]): TrainingCase => ({ fixture: fixtureNamed(name), layout, strategy }),
 );
 
+/** A matrix, a vector, a scalar, one element: gradients that half types round. */
+const SHAPES = { kernel: [7, 5], bias: [5], scale: [], shift: [1] } as const;
+const NAMES = Object.keys(SHAPES);
+const fed = (task: number, step: number) =>
+  Object.fromEntries(
+    Object.entries(SHAPES).map(([name, shape], i) => [
+      name,
+      unevenValues(100 * step + 10 * task + i, elementCount(shape)),
+    ]),
+  );
+const STEPS = 3;
+
+const COMPRESSED: readonly (readonly [compressor: string, group: number, tasks: number])[] = [
+  ['none', 64, 2],
+  ['none', 1, 2],
+  ['bfloat16', 64, 2],
+  ['float16', 64, 2],
+  ['float16-error-feedback', 64, 2],
+  ['float16-error-feedback', 1, 2],
+  ['bfloat16', 64, 3],
+  ['float16-error-feedback', 2, 3],
+];
+
+interface CompressedCase extends FedCase {
+  readonly compressor: string;
+  readonly group: number;
+}
+
+const compressed = COMPRESSED.map(([compressor, group, tasks]): CompressedCase => {
+  const strategy = JSON.stringify({ builder: 'all-reduce', compressor, group });
+  const program = fedProgram(SHAPES, fed, STEPS, residualsOf(compressor));
+  return { compressor, group, strategy, layout: new Array<number>(tasks).fill(1), program };
+});
+
+/** What a task keeps of each gradient, as a step finds it. */
+function residualsOf(compressor: string): readonly string[] {
+  return compressor.endsWith('error-feedback')
+    ? NAMES.map((name) => `gradsync/${name}/residual_value:0`)
+    : [];
+}
+
 const tensorflow = findTensorflow();
 let resultOf: ResultOf;
 
 if (tensorflow.found) {
   test.before('training on TensorFlow', async (t) => {
     t.timeout(600_000);
-    resultOf = await runCases(tensorflow.python, cases);
+    resultOf = await runCases(tensorflow.python, [...cases, ...compressed]);
   });
 }
 
@@ -48,6 +92,56 @@ for (const one of cases) {
       const oracle = oracleOfReplicas(fixture, layout);
       t.deepEqual(differencesFromOracle(oracle, 0, start), []);
       t.deepEqual(differencesFromOracle(oracle, fixture.steps, variables), []);
+    },
+  );
+}
+
+/** Distance from 1 to the next number of the type that travels. */
+const UNIT: Readonly<Record<string, number>> = { bfloat16: 2 ** -7, float16: 2 ** -10 };
+
+/**
+ * Two tasks' sums are the same in any order. With more, TensorFlow rounds to the type that travels after each addition and the embedded runtime once, both
+ * by at most half a unit of what the sum of all magnitudes may be; float32 rounds the variables besides.
+ */
+function toleranceOf({ compressor, layout, program }: CompressedCase, name: string, index: number): number {
+  const tasks = layout.length;
+  if (tasks === 2) return 0;
+  let magnitudes = 0;
+  for (let step = 0; step < STEPS; step++) {
+    // What is kept of one step is sent in the next: no more than twice the gradient in all.
+    for (let task = 0; task < tasks; task++) magnitudes += 2 * Math.abs(fed(task, step)[name]![index]!);
+  }
+  const unit = UNIT[compressor.replace('-error-feedback', '')]!;
+  return ((tasks / 2) * unit * magnitudes) / tasks + sumTolerance(2 * program.steps, magnitudes / tasks);
+}
+
+for (const one of compressed) {
+  const { compressor, group, layout, program, strategy } = one;
+  const tasks = layout.length;
+  const how = tasks === 2 ? 'the bits' : 'up to the rounding of sums, the variables';
+  declare(
+    `${compressor}, ${group} in a group, ${tasks} gRPC tasks: ${how} of the embedded runtime, and all that is kept back${reason}`,
+    async (t) => {
+      const { fetched, variables } = resultOf(one);
+      const session = await openFed(program, strategy, tasks);
+      t.teardown(() => session.close());
+      await session.initialize();
+      const steps = await trainFed(session, program, 0, STEPS);
+      const embedded = await session.readVariables();
+      for (const name of NAMES) {
+        const [found, expected] = [variables.get(name)!.data, embedded.get(name)!.data];
+        t.true(expected.every((value) => value !== 0));
+        for (const [i, value] of [...expected].entries()) {
+          const difference = Math.abs(Number(found[i]) - Number(value));
+          t.true(difference <= toleranceOf(one, name, i), `${name}[${i}]: ${found[i]}, not ${value}`);
+        }
+      }
+      for (const tensor of residualsOf(compressor)) {
+        for (const [step, results] of steps.entries()) {
+          for (const [task, result] of results.entries())
+            t.deepEqual(fetched[task]!.get(`${step}/${tensor}`)!.data, result[tensor]!.data, tensor);
+        }
+      }
     },
   );
 }

@@ -1,31 +1,40 @@
 /**
- * Trainings of fixtures on real TensorFlow: rewritten, written to disk, run by as many gRPC processes as there are tasks. All of one size run
+ * Trainings of fixtures, or of programs made for a test, on real TensorFlow: rewritten, written to disk, run by as many gRPC processes as there are tasks. All of one size run
  * one after the other in the same processes.
  */
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { transformAll } from '../../src/engine.js';
+import type { FedProgram } from './fed-gradients.js';
 import { type Fixture, graphPath, type Layout } from './fixtures.js';
 import { nodesOf, taskFeeds } from './layouts.js';
 import { type PlanResult, type PlanRun, runPlans } from './run-plan.js';
 import { freePorts } from './tensorflow.js';
 
-export interface TrainingCase {
-  readonly fixture: Fixture;
+interface Training {
   readonly strategy: string;
   /** Replicas of each task, and what each is on. */
   readonly layout: Layout;
   readonly devices?: 'gpus';
 }
 
+export interface TrainingCase extends Training {
+  readonly fixture: Fixture;
+}
+
+export interface FedCase extends Training {
+  readonly program: FedProgram;
+}
+
+type AnyCase = TrainingCase | FedCase;
+
 /** Rewrites the case's graph for every task and writes graph.pb and plan.json into a folder each. */
-function transformCase(
-  { fixture, strategy, layout, devices }: TrainingCase,
-  ports: readonly number[],
-): PlanRun {
+function transformCase(one: AnyCase, ports: readonly number[]): PlanRun {
+  const { strategy, layout, devices } = one;
   const resources = { nodes: nodesOf(layout, ports, devices) };
-  const results = transformAll({ graph: graphPath(fixture), resources, strategy });
+  const { graph: source, gradients, ...run } = 'program' in one ? one.program : programOf(one);
+  const results = transformAll({ graph: source, gradients, resources, strategy });
   const root = mkdtempSync(join(tmpdir(), 'gradsync-equivalence-'));
   const folders = results.map(({ graph, plan }) => {
     const folder = join(root, `task-${plan.task}`);
@@ -34,16 +43,23 @@ function transformCase(
     writeFileSync(join(folder, 'plan.json'), JSON.stringify(plan));
     return folder;
   });
+  return { folders, ...run };
+}
+
+type Program = Omit<FedProgram, 'graph'> & { readonly graph: Uint8Array | string };
+
+function programOf({ fixture, layout }: TrainingCase): Program {
   const { steps, loss, trainOp, state } = fixture;
-  return { folders, steps, feeds: taskFeeds(fixture, layout), fetches: [loss, trainOp], read: state };
+  const feeds = taskFeeds(fixture, layout);
+  return { graph: graphPath(fixture), gradients: [], steps, feeds, fetches: [loss, trainOp], read: state };
 }
 
 /** What became of trainings: throws for one that failed. */
-export type ResultOf = (one: TrainingCase) => PlanResult;
+export type ResultOf = (one: AnyCase) => PlanResult;
 
 /** Runs all cases; those that fail do not keep others from running. */
-export async function runCases(python: string, cases: readonly TrainingCase[]): Promise<ResultOf> {
-  const outcomes = new Map<TrainingCase, PlanResult | Error>();
+export async function runCases(python: string, cases: readonly AnyCase[]): Promise<ResultOf> {
+  const outcomes = new Map<AnyCase, PlanResult | Error>();
   for (const workers of new Set(cases.map(({ layout }) => layout.length))) {
     const chosen = cases.filter(({ layout }) => layout.length === workers);
     await runSize(python, workers, chosen, outcomes);
@@ -59,10 +75,10 @@ export async function runCases(python: string, cases: readonly TrainingCase[]): 
 async function runSize(
   python: string,
   workers: number,
-  cases: readonly TrainingCase[],
-  outcomes: Map<TrainingCase, PlanResult | Error>,
+  cases: readonly AnyCase[],
+  outcomes: Map<AnyCase, PlanResult | Error>,
 ): Promise<void> {
-  const prepared: [TrainingCase, PlanRun][] = [];
+  const prepared: [AnyCase, PlanRun][] = [];
   const ports = await freePorts(workers * cases.length);
   for (const [index, one] of cases.entries()) {
     try {
