@@ -137,8 +137,7 @@ async function runOverhead(size: string, { quick }: BenchOptions): Promise<Bench
   const trainer = await Trainer.of(session, job, job.read(), { ...SCHEDULE, batch: batchOf(size) });
   await trainer.advance(WARM_UP_STEPS + (quick ? 5 : 200));
   await trainer.close();
-  const initializers = tasks[0]!.plan.initializers.length;
-  const [times] = summarizeSteps(traces, initializers + WARM_UP_STEPS);
+  const [times] = summarizeSteps(traces, WARM_UP_STEPS);
   const { period, kernel, copy, update, idle, overhead } = times!;
   const parts = Object.entries({ copy, update, idle, overhead });
   const note = `mean ms per step; the limit is the sum of its kernels; ${parts.map(([part, ms]) => `${part} ${ms.toFixed(2)} ms`).join(', ')}`;

@@ -36,6 +36,7 @@ export interface ErrorDetails {
   readonly operation?: string;
   readonly variable?: string;
   readonly task?: number;
+  /** The training step, from 1; of what failed between steps, the last one begun (0 before the first). */
   readonly step?: number;
   readonly file?: string;
 }

@@ -16,7 +16,7 @@ export interface StepTimes {
   readonly overhead: number;
 }
 
-/** Sums over the steps of each task, the first `skip` left out. Initializers count as steps. */
+/** Sums over the training steps of each task, the first `skip` left out. */
 export function summarizeSteps(tasks: readonly TaskTrace[], skip = 0): StepTimes[] {
   return tasks.map(({ task, spans }) => {
     const steps = spans.filter(({ kind }) => kind === 'step').slice(skip);

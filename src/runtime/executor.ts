@@ -53,6 +53,8 @@ export interface ProgramRequest {
   readonly operations: readonly string[];
   /** Those of both that may only be had where the rest of the request takes part in the exchange they belong to. */
   readonly guarded: readonly string[];
+  /** Present for what runs before training: it changes variables and is no step all the same. */
+  readonly initializes?: true;
 }
 
 /** A variable as one task's graph knows it. Tasks that share it give the same key. */
@@ -67,7 +69,7 @@ export interface VariableInfo {
 
 /** What training needs to go on in the same way, beside variables. */
 export interface TaskProgress {
-  /** Steps begun. */
+  /** Training steps begun: runs that change variables, without those of initializers. */
   readonly steps: number;
   /** State of the random number generators, by the operation that draws. */
   readonly generators: Readonly<Record<string, readonly number[]>>;

@@ -187,7 +187,13 @@ export class Session {
 
   async #runInitializers(task: number): Promise<void> {
     for (const operation of this.#plan(task).initializers) {
-      const request = { feeds: [], tensors: [], operations: [operation], guarded: [] };
+      const request = {
+        feeds: [],
+        tensors: [],
+        operations: [operation],
+        guarded: [],
+        initializes: true,
+      } as const;
       const { id } = await this.#executor.prepare(task, request);
       await this.#executor.run(task, id, []);
     }

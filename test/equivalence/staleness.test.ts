@@ -206,7 +206,7 @@ test.serial('a worker that never comes: the deadline error of who waits names it
     t.is(error?.code, 'DEADLINE_EXCEEDED');
     t.regex(
       error?.message ?? '',
-      /^Task 0, step \d, operation "gradsync\/take_token".*missing: task 2 \(idle after step \d\)$/,
+      /^Task 0, step \d, operation "gradsync\/take_token".*missing: task 2 \(has begun no step\)$/,
     );
   });
 });

@@ -1,11 +1,13 @@
 /** Failures of real task threads: each ends the session with one error naming task, step and operation, nothing hangs, the next session works. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Worker } from 'node:worker_threads';
 import test from 'ava';
 import { GradsyncError } from '../../src/errors.js';
 import { attr, attributes } from '../../src/graph/attributes.js';
 import type { Graph } from '../../src/graph/graph.js';
 import { EmbeddedExecutor } from '../../src/runtime/embedded/executor.js';
+import type { FromTask, ToTask } from '../../src/runtime/embedded/messages.js';
 import { openEmbeddedSession } from '../../src/runtime/index.js';
 import { Session } from '../../src/runtime/session.js';
 import { handBuiltTasks, trainRequests } from '../helpers/hand-built.js';
@@ -27,8 +29,8 @@ test('a missing worker: the deadline error names it, and where everyone is', asy
   t.true(reason instanceof GradsyncError);
   t.is(reason.code, 'DEADLINE_EXCEEDED');
   t.false(/accumulator\||queue\|/.test(reason.message), 'keys of resources are no names');
-  t.regex(reason.message, /missing: .*task 2 \(idle after step 1\)/);
-  t.regex(reason.message, /^Task [01], step \d, operation "(mean|Dequeue_1)"/);
+  t.regex(reason.message, /missing: .*task 2 \(has begun no step\)/);
+  t.regex(reason.message, /^Task [01], step 1, operation "(mean|Dequeue_1)"/);
   t.is((second as PromiseRejectedResult).reason, reason);
   const later = {
     code: 'FAILED_PRECONDITION',
@@ -49,12 +51,29 @@ test('a kernel that throws ends the session: task, step and operation are named,
   const requests = trainRequests(GRADIENTS.slice(0, 2), ['assert', 'train_op']);
   const error = await t.throwsAsync(session.run(requests), { instanceOf: GradsyncError });
   t.is(error?.code, 'INVALID_ARGUMENT');
-  t.regex(error?.message ?? '', /^Task 1, step 3, operation "assert" \(Assert\): /);
+  t.regex(error?.message ?? '', /^Task 1, step 2, operation "assert" \(Assert\): /);
   t.is(error?.details.task, 1);
-  t.is(error?.details.step, 3);
+  t.is(error?.details.step, 2);
   t.is(error?.details.operation, 'assert');
   t.is((await t.throwsAsync(session.run(requests), { code: 'FAILED_PRECONDITION' }))?.cause, error);
   await session.close();
+});
+
+test('what fails between steps is no step: an evaluation after the first one, an initializer before it', async (t) => {
+  const edit = (graph: Graph) => addAssertion(graph, true);
+  const session = await openEmbeddedSession({ tasks: handBuiltTasks(1, { edit }) });
+  await session.initialize();
+  await session.run(trainRequests([[1, 1]]));
+  const evaluation = session.runTask(0, { feeds: {}, fetches: ['assert'] });
+  await t.throwsAsync(evaluation, { message: /^Task 0, after step 1, operation "assert" \(Assert\): / });
+  await session.close();
+  const failing = await openEmbeddedSession({
+    tasks: handBuiltTasks(1, { edit, plan: { initializers: ['assert'] } }),
+  });
+  await t.throwsAsync(failing.initialize(), {
+    message: /^Task 0, before the first step, operation "assert" \(Assert\): /,
+  });
+  await failing.close();
 });
 
 function addAssertion(graph: Graph, fails: boolean): void {
@@ -81,18 +100,28 @@ test('a thread that dies ends the session: its task, step and operation are name
   );
   await session.initialize();
   const [, other] = trainRequests(GRADIENTS.slice(0, 2));
-  // Task 1 waits for its token, which never comes: the chief does not run. It has long come to that when it dies.
+  // Task 1 waits for its token, which never comes: the chief does not run.
   const run = session.runTask(1, other!);
-  await new Promise((resolve) => setTimeout(resolve, 3000));
+  await hasGiven(executor.workers[1]!);
   await executor.workers[1]!.terminate();
   const error = await t.throwsAsync(run, { instanceOf: GradsyncError });
   t.is(error?.code, 'ABORTED');
   t.regex(
     error?.message ?? '',
-    /^Task 1, step 2, operation "Dequeue_1" \(QueueDequeueV2\): .*ended by itself/,
+    /^Task 1, step 1, operation "Dequeue_1" \(QueueDequeueV2\): .*ended by itself/,
   );
   await session.close();
 });
+
+/** Resolves when a task has given its gradient and runs nothing any more, but waits: only then does its thread answer. */
+async function hasGiven(worker: Worker): Promise<void> {
+  const question = { kind: 'arrivals', call: -1, key: '' } satisfies ToTask;
+  for (let gifts = 0; gifts === 0; ) {
+    worker.postMessage(question);
+    const [answer] = (await once(worker, 'message')) as [FromTask];
+    if (answer.kind === 'arrivals') gifts = answer.gifts;
+  }
+}
 
 test('an abort ends the session with the reason', async (t) => {
   const controller = new AbortController();

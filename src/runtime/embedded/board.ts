@@ -4,14 +4,18 @@
  */
 
 const ROW = 4;
-const BEGUN = 0;
-const DONE = 1;
+const STEPS = 0;
+const ACTIVITY = 1;
 const OPERATION = 2;
 
+/** What a thread does: nothing, a training step, or a run between steps (an initializer, an evaluation). */
+export const ACTIVITIES = ['idle', 'step', 'run'] as const;
+export type Activity = (typeof ACTIVITIES)[number];
+
 export interface Whereabouts {
-  /** Steps begun and done, from 1. */
-  readonly begun: number;
-  readonly done: number;
+  /** Training steps begun. */
+  readonly step: number;
+  readonly activity: Activity;
   /** Position in the graph of the operation begun last; undefined before the first. */
   readonly operation: number | undefined;
 }
@@ -27,13 +31,13 @@ export class BoardRow {
     this.#row = new Int32Array(board, task * ROW * Int32Array.BYTES_PER_ELEMENT, ROW);
   }
 
-  beginStep(): number {
-    const step = Atomics.add(this.#row, BEGUN, 1) + 1;
-    return step;
+  begin(activity: Exclude<Activity, 'idle'>): void {
+    if (activity === 'step') Atomics.add(this.#row, STEPS, 1);
+    Atomics.store(this.#row, ACTIVITY, ACTIVITIES.indexOf(activity));
   }
 
-  endStep(): void {
-    Atomics.store(this.#row, DONE, Atomics.load(this.#row, BEGUN));
+  end(): void {
+    Atomics.store(this.#row, ACTIVITY, ACTIVITIES.indexOf('idle'));
   }
 
   /** A plain store: it happens before every operation of every step. */
@@ -42,19 +46,18 @@ export class BoardRow {
   }
 
   get steps(): number {
-    return Atomics.load(this.#row, BEGUN);
+    return Atomics.load(this.#row, STEPS);
   }
 
   set steps(count: number) {
-    Atomics.store(this.#row, BEGUN, count);
-    Atomics.store(this.#row, DONE, count);
+    Atomics.store(this.#row, STEPS, count);
   }
 
   read(): Whereabouts {
     const operation = Atomics.load(this.#row, OPERATION);
     return {
-      begun: Atomics.load(this.#row, BEGUN),
-      done: Atomics.load(this.#row, DONE),
+      step: this.steps,
+      activity: ACTIVITIES[Atomics.load(this.#row, ACTIVITY)]!,
       operation: operation === 0 ? undefined : operation - 1,
     };
   }

@@ -2,6 +2,7 @@
 import { type ErrorDetails, errorMessage, GradsyncError } from '../../errors.js';
 import type { Operation } from '../../graph/operation.js';
 import { explainAbort } from './backend.js';
+import type { Activity } from './board.js';
 import { WaitError } from './kernels/wait.js';
 import { encodeError, errorCode, type PortableError, withMessage } from './messages.js';
 import { OperationFailure } from './step.js';
@@ -30,16 +31,25 @@ export function reportFailure(thrown: unknown, where: Omit<Place, 'operation'>):
 
 interface Place {
   readonly task: number;
+  /** Training steps begun. */
   readonly step: number;
-  /** Whether it is no step of the task's, but a round it runs in the background. */
+  readonly activity: Activity;
+  /** Whether these are no steps of the task's, but rounds it runs in the background. */
   readonly inBackground: boolean;
   readonly operation: Pick<Operation, 'name' | 'type'> | undefined;
 }
 
 /** `Task 1, step 3, operation "W/take" (AccumulatorTakeGradient)`. */
-export function printPlace({ task, step, inBackground, operation }: Place): string {
+export function printPlace({ task, step, activity, inBackground, operation }: Place): string {
+  const when = inBackground ? `round ${step} in the background` : printMoment(step, activity);
   const where = operation === undefined ? '' : `, operation "${operation.name}" (${operation.type})`;
-  return `Task ${task}, ${inBackground ? 'round' : 'step'} ${step}${inBackground ? ' in the background' : ''}${where}`;
+  return `Task ${task}, ${when}${where}`;
+}
+
+/** `step 3`, `after step 3`. */
+export function printMoment(step: number, activity: Activity): string {
+  if (activity === 'step') return `step ${step}`;
+  return step === 0 ? 'before the first step' : `after step ${step}`;
 }
 
 export function placeDetails({ task, step, operation }: Place): ErrorDetails {

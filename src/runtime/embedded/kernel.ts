@@ -1,23 +1,18 @@
 /** The contract between the executor and the kernels: one small table per family, from operation type to a binder. */
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
-import type { NativeSession } from '../../addon/native.js';
 import type { Operation } from '../../graph/operation.js';
 import type { Value } from './value.js';
 
 /** What a kernel sees of the thread it runs in. One per task thread. */
 export interface TaskRuntime {
   readonly backend: BackendWasm;
-  readonly native: NativeSession;
-  /** Index of the task this thread runs. */
-  readonly task: number;
-  /** Steps this task has begun, from 1. */
-  readonly step: number;
-  /** Milliseconds until the run's deadline; Infinity without one. */
-  remainingMs(): number;
+  /**
+   * Milliseconds that one wait may take; Infinity for no limit. Every wait has the whole time: a step may compute for longer than anybody
+   * should be waited for.
+   */
+  readonly deadlineMs: number;
   /** Returns once one of the `waiting` promises of kernels is settled, or after a short while. Nothing else runs meanwhile. */
   awaitSettlement(waiting: number): void;
-  /** Aborted when the run or the session ends early. */
-  readonly signal: AbortSignal;
 }
 
 /**

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { errorMessage, type GradsyncError } from '../../errors.js';
 import type { TaskTrace } from '../trace.js';
 import { BoardRow } from './board.js';
-import { placeDetails, printPlace, type TaskState } from './failure.js';
+import { placeDetails, printMoment, printPlace, type TaskState } from './failure.js';
 import { openTaskGraph } from './lowering/lower.js';
 import { decodeError, type FromTask, type TaskOptions, type ToTask, withMessage } from './messages.js';
 import { Recorder } from './recorder.js';
@@ -149,16 +149,17 @@ export class TaskClient {
   }
 
   #whereabouts(): string {
-    const { begun, done } = this.#row.read();
-    if (begun === done) return done === 0 ? 'has begun no step' : `idle after step ${done}`;
+    const { step, activity } = this.#row.read();
+    if (activity === 'idle') return step === 0 ? 'has begun no step' : `idle after step ${step}`;
     const operation = this.#operation();
-    return `in step ${begun}${operation === undefined ? '' : ` at "${operation.name}" (${operation.type})`}`;
+    const at = operation === undefined ? '' : ` at "${operation.name}" (${operation.type})`;
+    return `${activity === 'step' ? 'in ' : ''}${printMoment(step, activity)}${at}`;
   }
 
   #died(how: string, cause?: unknown): GradsyncError {
-    const { begun, done } = this.#row.read();
-    const operation = begun === done ? undefined : this.#operation();
-    const place = { task: this.task, step: begun, inBackground: this.#inBackground, operation };
+    const { step, activity } = this.#row.read();
+    const operation = activity === 'idle' ? undefined : this.#operation();
+    const place = { task: this.task, step, activity, inBackground: this.#inBackground, operation };
     const message = `${printPlace(place)}: the task's thread ${how}`;
     return withMessage('ABORTED', message, placeDetails(place), cause);
   }

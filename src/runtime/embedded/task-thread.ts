@@ -35,9 +35,7 @@ async function openTask({
   const binder = new Binder(resources, COMPUTE_KERNELS, RESOURCE_KERNELS);
   binder.checkGraph(graph);
   const row = new BoardRow(board, place);
-  // The session closes the native session to end waits, so nothing aborts here; kernels of other waits may listen.
-  const { signal } = new AbortController();
-  const runtime = new ThreadRuntime({ addon, backend, native, task, deadlineMs, signal }, row);
+  const runtime = new ThreadRuntime(addon, backend, deadlineMs);
   const recorder = record === null ? undefined : new Recorder(record);
   return new Task({ graph, resources, binder, runtime, row, recorder });
 }
@@ -117,7 +115,8 @@ class TaskServer {
   #fail(error: unknown): void {
     this.#failed = true;
     const { task, board, row, inBackground } = this.#options;
-    const place = { task, step: new BoardRow(board, row).steps, inBackground };
+    const { step, activity } = new BoardRow(board, row).read();
+    const place = { task, step, activity, inBackground };
     this.#send({ kind: 'failed', ...reportFailure(error, place) });
   }
 

@@ -35,9 +35,16 @@ export interface TaskParts {
   readonly recorder?: Recorder | undefined;
 }
 
+interface Program {
+  readonly plan: ExecutionPlan;
+  readonly feeds: readonly Tensor[];
+  /** Whether a run is a training step. */
+  readonly isStep: boolean;
+}
+
 export class Task {
   readonly #parts: TaskParts;
-  readonly #programs: { readonly plan: ExecutionPlan; readonly feeds: readonly Tensor[] }[] = [];
+  readonly #programs: Program[] = [];
   /** Position of each operation in the graph, for the board. */
   readonly #positions = new Map<Operation, number>();
   readonly #observer: StepObserver;
@@ -95,13 +102,14 @@ export class Task {
       };
       checkGuarded(plan, compile(rest, binder, resources), request.guarded);
     }
-    const id = this.#programs.push({ plan, feeds }) - 1;
+    const changes = plan.nodes.some(({ operation }) => changesState(operation.type));
+    const isStep = changes && request.initializes !== true;
     return {
-      id,
+      id: this.#programs.push({ plan, feeds, isStep }) - 1,
       feeds: feeds.map(feedSpec),
       reads: this.#variables(variablesRead(plan, resources)),
       meetings: meetingsIn(plan, resources.task),
-      changesState: plan.nodes.some(({ operation }) => changesState(operation.type)),
+      changesState: changes,
       defaults: plan.nodes
         .filter(({ operation }) => operation.type === 'PlaceholderWithDefault')
         .map(({ operation }) => operation.output().name),
@@ -117,13 +125,15 @@ export class Task {
   /** Runs a program once. The arrays that come back belong to the caller. */
   async run(program: number, feeds: readonly TensorData[]): Promise<TensorData[]> {
     const { row, runtime, recorder } = this.#parts;
+    const { plan, isStep } = this.#programs[program]!;
+    const activity = isStep ? 'step' : 'run';
     const begin = recorder?.now() ?? 0;
-    row.beginStep();
+    row.begin(activity);
     const values = feeds.map(({ dtype, shape, data }) => Value.ofHost(dtype, shape, data));
-    const fetched = await runStep(this.#programs[program]!.plan, values, runtime, this.#observer);
-    row.endStep();
+    const fetched = await runStep(plan, values, runtime, this.#observer);
+    row.end();
     const results = fetched.map(takeOut);
-    recorder?.add('step', begin);
+    recorder?.add(activity, begin);
     return results;
   }
 

@@ -28,7 +28,7 @@ test('an allocation that does not fit into what is left is RESOURCE_EXHAUSTED, a
 const trap = (message: string): Error => Object.assign(new Error(message), { name: 'RuntimeError' });
 
 test('a module that aborts says that memory ran out', (t) => {
-  const place = { task: 0, step: 1, inBackground: false };
+  const place = { task: 0, step: 1, activity: 'step', inBackground: false } as const;
   const { error } = reportFailure(trap('Aborted()'), place);
   t.is(error.code, 'RESOURCE_EXHAUSTED');
   t.regex(error.message, /^Task 0, step 1: Wasm memory: .*out of wasm memory.*smaller batch/);

@@ -36,8 +36,7 @@ for (const name of [
     const resources = new TaskResources(native, backend, 0);
     const binder = new Binder(resources, COMPUTE_KERNELS, RESOURCE_KERNELS);
     const row = new BoardRow(createBoard(1), 0);
-    const { signal } = new AbortController();
-    const runtime = new ThreadRuntime({ addon, backend, native, task: 0, deadlineMs: 10_000, signal }, row);
+    const runtime = new ThreadRuntime(addon, backend, 10_000);
     const task = new Task({ graph: openTaskGraph(bytes), resources, binder, runtime, row });
     for (const operation of plan.initializers) {
       await task.run(task.prepare({ feeds: [], tensors: [], operations: [operation], guarded: [] }).id, []);

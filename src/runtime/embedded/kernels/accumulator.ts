@@ -93,7 +93,7 @@ async function taken<T>(
   start: (options: { deadlineMs: number }) => Pending<T>,
   outputs: (result: T) => readonly Value[],
 ): Promise<readonly Value[]> {
-  const result = await waitFor(meeting.key, start({ deadlineMs: runtime.remainingMs() }));
+  const result = await waitFor(meeting.key, start({ deadlineMs: runtime.deadlineMs }));
   meeting.traffic.taken++;
   return outputs(result);
 }

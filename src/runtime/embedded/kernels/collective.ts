@@ -24,7 +24,7 @@ const reduce = collective((operation, resources) => {
     const { key, object, traffic } = resources.collective(keysAt(operation, keys));
     const tensor = { dtype: input!.dtype as NativeDType, shape: input!.shape, data: sharedCopy(input!) };
     traffic.given++;
-    await waitFor(key, object.allReduce(tensor, { key, reduction, deadlineMs: runtime.remainingMs() }));
+    await waitFor(key, object.allReduce(tensor, { key, reduction, deadlineMs: runtime.deadlineMs }));
     traffic.taken++;
     return [Value.ofHost(input!.dtype, input!.shape, tensor.data)];
   };
@@ -34,7 +34,7 @@ const gather = collective((operation, resources) => async ([input, ...keys], run
   const { key, object, traffic } = resources.collective(keysAt(operation, keys));
   const tensor = { dtype: input!.dtype as NativeDType, shape: input!.shape, data: sharedCopy(input!) };
   traffic.given++;
-  const { values } = await waitFor(key, object.allGather(tensor, { key, deadlineMs: runtime.remainingMs() }));
+  const { values } = await waitFor(key, object.allGather(tensor, { key, deadlineMs: runtime.deadlineMs }));
   traffic.taken++;
   return [Value.ofHost(input!.dtype, values.shape, values.data)];
 });

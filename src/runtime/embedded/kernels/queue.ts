@@ -20,7 +20,7 @@ const enqueue = onQueue((operation, resources) => {
   return async ([, ...components], runtime) => {
     // The queue copies the element before it returns: a view of the wasm heap need not live any longer.
     const element = components.map(tensorOf);
-    await waitFor(key, object.enqueue(element, { deadlineMs: runtime.remainingMs() }));
+    await waitFor(key, object.enqueue(element, { deadlineMs: runtime.deadlineMs }));
     traffic.given++;
     return NOTHING;
   };
@@ -30,7 +30,7 @@ const enqueueMany = onQueue((operation, resources) => {
   const { key, object, traffic } = resources.queue(handleAt(operation, 0));
   return async ([, ...components], runtime) => {
     const batch = components.map(tensorOf);
-    await waitFor(key, object.enqueueMany(batch, { deadlineMs: runtime.remainingMs() }));
+    await waitFor(key, object.enqueueMany(batch, { deadlineMs: runtime.deadlineMs }));
     traffic.given++;
     return NOTHING;
   };
@@ -39,7 +39,7 @@ const enqueueMany = onQueue((operation, resources) => {
 const dequeue = onQueue((operation, resources) => {
   const { key, object, traffic } = resources.queue(handleAt(operation, 0));
   return async (_inputs, runtime) => {
-    const element = await waitFor(key, object.dequeue({ deadlineMs: runtime.remainingMs() }));
+    const element = await waitFor(key, object.dequeue({ deadlineMs: runtime.deadlineMs }));
     traffic.taken++;
     return element.map(({ dtype, shape, data }) => Value.ofHost(dtype, shape, data));
   };
@@ -59,7 +59,7 @@ const close = onQueue((operation, resources) => {
   const { key, object } = resources.queue(handleAt(operation, 0));
   const cancel = boolAttr(operation, 'cancel_pending_enqueues', false);
   return async (_inputs, runtime) => {
-    await waitFor(key, object.close(cancel, { deadlineMs: runtime.remainingMs() }));
+    await waitFor(key, object.close(cancel, { deadlineMs: runtime.deadlineMs }));
     return NOTHING;
   };
 });

@@ -75,16 +75,7 @@ export function operationOf(json: Pick<CaseJson, 'type' | 'attributes'>, name = 
 /** A runtime for kernels that compute: they look at nothing but the backend. */
 export async function computeRuntime(): Promise<TaskRuntime> {
   const backend = await openBackend();
-  const native = undefined as unknown as TaskRuntime['native'];
-  return {
-    backend,
-    native,
-    task: 0,
-    step: 1,
-    remainingMs: () => Number.POSITIVE_INFINITY,
-    awaitSettlement: () => undefined,
-    signal: new AbortController().signal,
-  };
+  return { backend, deadlineMs: Number.POSITIVE_INFINITY, awaitSettlement: () => undefined };
 }
 
 export function bind(operation: Operation): BoundKernel {
