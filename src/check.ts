@@ -23,12 +23,17 @@ export const TEXTS: Rule = {
   expected: 'an array of texts',
   holds: (value) => Array.isArray(value) && value.every((item) => typeof item === 'string'),
 };
+export const NAMES: Rule = {
+  expected: 'an array of one text or more',
+  holds: (value) => TEXTS.holds(value) && (value as readonly string[]).length > 0,
+};
 export const FUNCTION: Rule = { expected: 'a function', holds: (value) => typeof value === 'function' };
 export const LIST: Rule = { expected: 'an array', holds: Array.isArray };
 export const BYTES: Rule = {
   expected: 'bytes (Uint8Array)',
   holds: (value) => value instanceof Uint8Array,
 };
+export const COUNT: Rule = { expected: 'an integer of at least 0', holds: isCount };
 export const SIZES: Rule = {
   expected: 'an array of integers of at least 0',
   holds: (value) => Array.isArray(value) && value.every(isCount),

@@ -84,8 +84,15 @@ async function rowsOf(job: Job, trainers: readonly Trainer[], rates: Rates): Pro
   const [single, many] = trainers as [Trainer, Trainer | undefined];
   const examplesPerSecond = median(warm(rates.single));
   const weights = await single.weights();
-  const first = { name: job.name, workers: 1, examplesPerSecond, accuracy: await single.accuracy() };
-  const row: Row = { ...first, speedup: 1, ceiling: 1, maxWeightDifference: 0 };
+  const row: Row = {
+    name: job.name,
+    workers: 1,
+    examplesPerSecond,
+    speedup: 1,
+    ceiling: 1,
+    accuracy: await single.accuracy(),
+    maxWeightDifference: 0,
+  };
   if (many === undefined) return [row];
   const speedup = median(ratios(rates.many, rates.single));
   const other: Row = {

@@ -28,7 +28,7 @@ export class BackgroundRounds {
   constructor(executor: Executor, plans: readonly RunPlan[]) {
     this.#executor = executor;
     const variable = (task: number, name: string): VariableInfo =>
-      executor.variables[task]!.find((each) => each.name === name)!;
+      executor.variables[task]!.find((each) => each.name === name) ?? noCounter(task, name);
     const [chief] = plans;
     this.#groups = (chief?.rounds ?? []).map(({ applied }, i) => ({
       applied: variable(0, applied),
@@ -87,4 +87,13 @@ export class BackgroundRounds {
   #read(counter: VariableInfo): number {
     return Number(this.#executor.readVariable(counter)?.data[0] ?? 0);
   }
+}
+
+function noCounter(task: number, name: string): never {
+  throw new GradsyncError('NOT_FOUND', `Plan of task ${task}, "rounds"`, {
+    expected: 'variables of its graph',
+    received: `"${name}"`,
+    remedy: 'open graph and plan of one rewriting',
+    task,
+  });
 }

@@ -1,4 +1,4 @@
-/** Requests: from the user's names to those of the rewritten graph, and the checks of plans, fetches and feeds. */
+/** Requests: from the user's names to those of the rewritten graph, and the checks of what is fed. */
 
 import { GradsyncError } from '../errors.js';
 import { parseFetchName } from '../graph/name.js';
@@ -29,37 +29,6 @@ export interface RequestNames {
   readonly tensors: readonly FetchTarget[];
   /** How many tensors more there are: the lags of a step's reads. */
   readonly lags: number;
-}
-
-/** Refuses plans that are not of one run. */
-export function checkPlans(plans: readonly RunPlan[], taskCount: number): void {
-  if (plans.length !== taskCount || plans.length === 0) {
-    throw bad(
-      'Plans',
-      `one per task (${taskCount})`,
-      String(plans.length),
-      'give graph and plan of every task',
-    );
-  }
-  plans.forEach((plan, task) => {
-    if (plan.task !== task) {
-      throw bad(
-        `Plan ${task}`,
-        `that of task ${task}`,
-        `that of task ${plan.task}`,
-        'give the plans in order of tasks',
-      );
-    }
-    if (plan.digest !== plans[0]!.digest) {
-      const { digest } = plans[0]!;
-      throw new GradsyncError('FAILED_PRECONDITION', `Plan of task ${task}`, {
-        expected: `the digest of task 0, ${digest}`,
-        received: plan.digest,
-        remedy: 'rewrite all tasks from the same graph, strategy and cluster',
-        task,
-      });
-    }
-  });
 }
 
 /** Maps the names of a request. Whether they exist is found out when it is compiled. */

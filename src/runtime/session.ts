@@ -7,12 +7,13 @@ import { GradsyncError } from '../errors.js';
 import { AlikeFeeds } from './alike-feeds.js';
 import { BackgroundRounds, type LagRecord } from './background-rounds.js';
 import { CallQueue } from './call-queue.js';
+import { checkPlans } from './check-plans.js';
 import { checkCheckpoint, checkRequest, checkRequests } from './check-request.js';
 import { restoreSaved, saveState } from './checkpoint.js';
 import { type CheckpointFormat, findCheckpoint, formatToSave } from './checkpoint-format.js';
 import type { Executor, PreparedProgram, TensorData, VariableInfo } from './executor.js';
 import { checkSplit, combineFetched, splitFeed, splitShape, wholeSpec } from './replica-values.js';
-import { checkFeed, checkPlans, programRequest, type RequestNames, type RunPlan } from './request.js';
+import { checkFeed, programRequest, type RequestNames, type RunPlan } from './request.js';
 import { type Part, Rounds, type UnevenBatches } from './rounds.js';
 import { withWholeVariables } from './whole-variables.js';
 

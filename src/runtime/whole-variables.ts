@@ -49,6 +49,8 @@ function joined(
 ): WholeVariable {
   const shards = names.map((shard) => byName.get(shard) ?? missing(name, shard));
   const [first] = shards;
+  if (shards.some(({ shape }) => axis >= (shape?.length ?? Infinity)))
+    throw unlike(name, 'an axis of its shards', String(axis));
   return {
     name,
     key: JSON.stringify(shards.map(({ key }) => key)),
@@ -68,10 +70,15 @@ function joinShapes(shards: readonly VariableInfo[], axis: number): Shape {
 }
 
 function missing(variable: string, shard: string): never {
-  throw new GradsyncError('INVALID_ARGUMENT', `Plan, partition of "${variable}"`, {
-    expected: 'variables of the graph',
-    received: `"${shard}"`,
-    remedy: 'open graph and plan of one rewriting',
+  throw unlike(variable, 'variables of the graph', `"${shard}"`);
+}
+
+function unlike(variable: string, expected: string, received: string): GradsyncError {
+  const remedy = 'open graph and plan of one rewriting';
+  return new GradsyncError('INVALID_ARGUMENT', `Plan, partition of "${variable}"`, {
+    expected,
+    received,
+    remedy,
     variable,
   });
 }

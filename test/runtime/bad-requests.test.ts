@@ -97,6 +97,20 @@ test('a tensor that is no placeholder can be fed', async (t) => {
   t.deepEqual(result, { 'loss:0': vector(7, 8) });
 });
 
+test('a plan that names what its graph has not is refused at open', async (t) => {
+  const rounds = [{ applied: 'w', steps: 'nothing', lag: 'loss:0', trains: ['train_op'] }];
+  const plans = [
+    { rounds },
+    { partitions: { v: { axis: 0, shards: ['w', 'nothing'] } } },
+    { partitions: { v: { axis: 1, shards: ['w'] } } },
+  ];
+  for (const plan of plans) {
+    const error = await t.throwsAsync(openEmbeddedSession({ tasks: handBuiltTasks(1, { plan }) }));
+    t.true(error instanceof GradsyncError, error?.stack);
+    t.regex(error?.message ?? '', /^Plan.*graph and plan of one rewriting$/);
+  }
+});
+
 test('tasks without graph and plan are refused at open', async (t) => {
   for (const options of [undefined, {}, { tasks: 3 }, { tasks: [null] }, { tasks: [{}] }]) {
     const opening = openEmbeddedSession(options as Parameters<typeof openEmbeddedSession>[0]);

@@ -1,7 +1,8 @@
 /** Requests: the user's names become those of the rewritten graph; what cannot be run is refused with what was expected. */
 import test from 'ava';
+import { checkPlans } from '../../src/runtime/check-plans.js';
 import type { TensorData } from '../../src/runtime/executor.js';
-import { checkFeed, checkPlans, programRequest, type RunPlan } from '../../src/runtime/request.js';
+import { checkFeed, programRequest, type RunPlan } from '../../src/runtime/request.js';
 import { throwsTyped } from '../helpers/throws.js';
 
 const PLAN: RunPlan = {
@@ -62,6 +63,39 @@ test('plans of different runs or in the wrong order are refused', (t) => {
   throwsTyped(t, () => checkPlans([], 0), 'INVALID_ARGUMENT');
   throwsTyped(t, () => checkPlans([PLAN, PLAN], 2), 'INVALID_ARGUMENT', 'task 1');
   throwsTyped(t, () => checkPlans([PLAN, { ...second, digest: 'e' }], 2), 'FAILED_PRECONDITION', 'd', 'e');
+});
+
+const MALFORMED: readonly [title: string, fields: object, ...parts: string[]][] = [
+  ['another format', { format: 2 }, '"format"', '1', '2'],
+  ['no digest', { digest: undefined }, '"digest"', 'undefined'],
+  ['initializers that are a text', { initializers: 'init' }, '"initializers"', 'an array of texts', '"init"'],
+  ['feeds that are none', { feeds: null }, '"feeds"', 'null'],
+  ['a feed without tensors', { feeds: { 'x:0': { tensors: [], split: 0 } } }, 'feed "x:0"', '"tensors"'],
+  ['a feed split by name', { feeds: { 'x:0': { tensors: ['x:0'], split: 'rows' } } }, '"split"', '"rows"'],
+  ['a feed that may be alike', { feeds: { x: { tensors: ['x:0'], split: 0, alike: 1 } } }, '"alike"'],
+  ['a fetch that is a name', { fetches: { loss: 'loss:0' } }, 'fetch "loss"', '"loss:0"'],
+  ['a sum', { fetches: { l: { tensors: ['l:0'], combine: 'sum' } } }, '"combine"', 'mean', '"sum"'],
+  ['operations by number', { fetches: { train_op: { operations: [1] } } }, '"operations"'],
+  ['no background', { background: undefined }, '"background"'],
+  ['a partition without shards', { partitions: { w: { axis: 0, shards: [] } } }, 'partition "w"', '"shards"'],
+  ['rounds without lag', { rounds: [{ applied: 'a', steps: 's', trains: [] }] }, 'rounds 0', '"lag"'],
+];
+
+test('a malformed plan is refused by the name of the field, in words of what it should be', (t) => {
+  for (const [title, fields, ...parts] of MALFORMED) {
+    const plan = { ...PLAN, ...fields } as RunPlan;
+    throwsTyped(t, () => checkPlans([plan], 1), 'INVALID_ARGUMENT', 'Plan of task 0', 'plan.json', ...parts);
+    t.pass(title);
+  }
+});
+
+test('plans of which one counts rounds that the other does not are refused', (t) => {
+  const rounds = [{ applied: 'a', steps: 's', lag: 'l:0', trains: ['train_op'] }];
+  const plans = [
+    { ...PLAN, rounds },
+    { ...PLAN, task: 1 },
+  ];
+  throwsTyped(t, () => checkPlans(plans, 2), 'INVALID_ARGUMENT', 'task 1', '"rounds"');
 });
 
 const SPEC = { tensor: 'x:0', dtype: 'float32', shape: [-1, 2] } as const;

@@ -11,7 +11,8 @@ import {
   optional,
   SIGNAL,
 } from '../../check.js';
-import { checkPlans, type RunPlan } from '../request.js';
+import { checkPlans } from '../check-plans.js';
+import type { RunPlan } from '../request.js';
 import { UNEVEN_BATCHES } from '../rounds.js';
 import { Session, type SessionSettings } from '../session.js';
 import { EmbeddedExecutor, type EmbeddedOptions } from './executor.js';
@@ -41,8 +42,8 @@ const OPTIONS = {
  * Opens a session: one worker thread per task, variables and accumulators shared between them. Close it when done;
  * one with nothing under way does not keep the process alive.
  *
- * @throws GradsyncError UNIMPLEMENTED naming all operation types of the graph the runtime does not know; FAILED_PRECONDITION if the
- * plans are not of one run.
+ * @throws GradsyncError UNIMPLEMENTED naming all operation types of the graph the runtime does not know; INVALID_ARGUMENT for a
+ * plan that is malformed, FAILED_PRECONDITION for plans that are not of one run.
  *
  * @example
  * ```ts
@@ -62,5 +63,10 @@ export async function openEmbeddedSession(given: EmbeddedSessionOptions): Promis
   const graphs = tasks.map((task) => task.graph);
   const background = plans.map((plan) => plan.background);
   const executor = await EmbeddedExecutor.open({ ...options, graphs, background });
-  return new Session(executor, plans, { unevenBatches });
+  try {
+    return new Session(executor, plans, { unevenBatches });
+  } catch (error) {
+    await executor.close();
+    throw error;
+  }
 }
