@@ -137,7 +137,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const run = prepare(options, 0);
   requireOneMachine(run.cluster);
   const tasks = encodeTasks(run, allTasks(run));
-  const { deadlineMs, signal, trace, unevenBatches } = options;
+  const { deadlineMs, signal, trace, unevenBatches, uneven } = options;
   if (trace !== undefined) requireWritable(trace);
   // Loaded here, not above: rewriting alone needs neither TensorFlow.js nor the addon.
   const { openEmbeddedSession } = await import('./runtime/index.js');
@@ -146,6 +146,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     ...(deadlineMs === undefined ? {} : { deadlineMs }),
     ...(signal === undefined ? {} : { signal }),
     ...(unevenBatches === undefined ? {} : { unevenBatches }),
+    ...(uneven === undefined ? {} : { uneven }),
     ...(trace === undefined ? {} : { onTrace: (tasks) => writeTrace(trace, tasks) }),
   });
 }

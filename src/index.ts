@@ -11,5 +11,14 @@ export {
 } from './engine.js';
 export { type ErrorCode, errorMessage, GradsyncError } from './errors.js';
 export type { FeedOverride, Plan } from './rewrite/index.js';
-export type { CheckpointOptions, RunRequest, RunResult, Session, TensorData } from './runtime/index.js';
+export type {
+  Batches,
+  CheckpointOptions,
+  RunRequest,
+  RunResult,
+  Session,
+  TensorData,
+  TrainingEnd,
+  TrainRequest,
+} from './runtime/index.js';
 export type { BuilderChoice, Strategy, StrategyBuilder } from './strategy/index.js';

@@ -17,6 +17,7 @@ import {
 import type { ResourceInput } from '../cluster/index.js';
 import type { FeedOverride } from '../rewrite/index.js';
 import { UNEVEN_BATCHES, type UnevenBatches } from '../runtime/rounds.js';
+import { UNEVEN, type Uneven } from '../runtime/train.js';
 import type { BuilderChoice, Strategy, StrategyBuilder } from '../strategy/index.js';
 
 /** What is trained, where and how. */
@@ -50,6 +51,11 @@ export interface SessionOptions extends TrainingOptions {
    * examples of a small batch would weigh more: by default (`refuse`) such a step is an error before it begins; `allow` trains it.
    */
   readonly unevenBatches?: UnevenBatches;
+  /**
+   * What becomes of the other tasks when one runs out of data (see `Session.train`): `stop` ends the training before that step. Without it
+   * data that end at different steps are an error.
+   */
+  readonly uneven?: Uneven;
   /** A file that gets the times of all operations when the session ends, as a Chrome trace (chrome://tracing, ui.perfetto.dev). */
   readonly trace?: string;
 }
@@ -78,6 +84,7 @@ const SESSION_RULES = {
   deadlineMs: optional(MILLISECONDS),
   signal: optional(SIGNAL),
   unevenBatches: optional(oneOf(UNEVEN_BATCHES)),
+  uneven: optional(oneOf(UNEVEN)),
   trace: optional({ ...TEXT, expected: 'the path of a file' }),
 };
 

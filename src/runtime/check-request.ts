@@ -46,7 +46,9 @@ export function checkRequests(requests: unknown, tasks: number): void {
 }
 
 export function checkRequest(request: unknown, task: number): void {
-  checkOptions(`Request of task ${task}`, request, REQUEST, REQUEST_REMEDY);
+  const remedy =
+    request === null ? `${REQUEST_REMEDY}, or null to run() where a task has none` : REQUEST_REMEDY;
+  checkOptions(`Request of task ${task}`, request, REQUEST, remedy);
   for (const [name, feed] of Object.entries((request as { feeds: object }).feeds)) {
     checkFields(`Feed "${name}"`, feed, FEED, FEED_REMEDY);
   }

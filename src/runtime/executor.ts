@@ -77,6 +77,10 @@ export interface TaskProgress {
 
 export interface Executor {
   readonly taskCount: number;
+  /** Milliseconds that one operation may wait for other tasks. */
+  readonly deadlineMs: number;
+  /** Aborted when nothing runs any more, with the error that ended it as the reason. */
+  readonly over: AbortSignal;
   /** Variables of each task's graph, in graph order. */
   readonly variables: readonly (readonly VariableInfo[])[];
   /** Per task, the keys of the accumulators and queues that its graph shares with that of another task. */

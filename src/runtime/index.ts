@@ -8,3 +8,4 @@ export type { RunPlan } from './request.js';
 export type { UnevenBatches } from './rounds.js';
 export { type CheckpointOptions, type RunRequest, type RunResult, Session } from './session.js';
 export { SPAN_KINDS, type SpanKind, type TaskTrace, type TraceSpan } from './trace.js';
+export type { Batches, TaskEnd, TrainingEnd, TrainRequest, Uneven } from './train.js';

@@ -20,7 +20,8 @@ export type RunPlan = Pick<
   | 'background'
   | 'partitions'
   | 'rounds'
->;
+> &
+  Partial<Pick<Plan, 'variables'>>;
 
 /** A request in the names of the rewritten graph, with the user's names in the same order. */
 export interface RequestNames {

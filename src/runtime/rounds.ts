@@ -23,6 +23,14 @@ export interface Part {
   readonly program: Pick<PreparedProgram, 'id' | 'meetings' | 'changesState'>;
   readonly fetches: readonly string[];
   readonly shares: readonly Share[];
+  /** False of a task that has no data for the step. */
+  readonly hasData: boolean;
+}
+
+/** The part of a task that nothing is asked of. */
+export function noPart(task: number): Part {
+  const program = { id: -1, meetings: [], changesState: false };
+  return { task, program, fetches: [], shares: [], hasData: false };
 }
 
 /** A training step that not all tasks have begun yet. */
@@ -53,7 +61,7 @@ export class Rounds {
   /** Notes that these tasks begin a step. Throws, and notes nothing, where they do not fit each other or a task that has begun it. */
   begin(parts: readonly Part[]): void {
     if (parts.length === this.#shared.length) this.#checkAllMeet(parts);
-    const training = parts.filter((part) => this.#meets(part));
+    const training = parts.filter((part) => this.meets(part));
     if (this.#uneven === 'refuse') {
       for (const part of parts) if (part.program.changesState) checkReplicas(part);
       for (const part of training) checkAlike(this.#firstOf(part, training), part);
@@ -96,10 +104,11 @@ export class Rounds {
   #absent(key: string, parts: readonly Part[]): Part | undefined {
     const misses = (part: Part): boolean =>
       this.#shared[part.task]!.has(key) && find(key, part) === undefined;
-    return parts.find((part) => !this.#meets(part)) ?? parts.find(misses);
+    return parts.find((part) => !this.meets(part)) ?? parts.find(misses);
   }
 
-  #meets({ task, program }: Part): boolean {
+  /** Whether a part waits for other tasks. */
+  meets({ task, program }: Part): boolean {
     return program.meetings.some(({ key }) => this.#shared[task]!.has(key));
   }
 
@@ -123,6 +132,7 @@ function find(key: string, { program }: Part): Meeting | undefined {
 }
 
 function apart(present: Part, absent: Part): GradsyncError {
+  if (!absent.hasData) return withoutData(present, absent);
   const names = ({ fetches }: Part): string =>
     fetches.map((name) => JSON.stringify(name)).join(', ') || 'nothing';
   return new GradsyncError('INVALID_ARGUMENT', 'Requests of a step', {
@@ -131,6 +141,15 @@ function apart(present: Part, absent: Part): GradsyncError {
     remedy:
       'fetch the training operation on every task, or call runTask for one that is to do something else',
     task: absent.task,
+  });
+}
+
+function withoutData(present: Part, { task }: Part): GradsyncError {
+  return new GradsyncError('FAILED_PRECONDITION', 'Requests of a step', {
+    expected: 'data for every task, as each would wait for the others',
+    received: `null for task ${task}, while task ${present.task} trains`,
+    remedy: 'end the training when the first task runs out, as train() does with { uneven: "stop" }',
+    task,
   });
 }
 

@@ -14,11 +14,14 @@ import { type CheckpointFormat, findCheckpoint, formatToSave } from './checkpoin
 import type { Executor, PreparedProgram, TensorData, VariableInfo } from './executor.js';
 import { checkSplit, combineFetched, splitFeed, splitShape, wholeSpec } from './replica-values.js';
 import { checkFeed, programRequest, type RequestNames, type RunPlan } from './request.js';
-import { type Part, Rounds, type UnevenBatches } from './rounds.js';
+import { noPart, type Part, Rounds, type UnevenBatches } from './rounds.js';
+import { checkTrainRequest, type TrainingEnd, type TrainRequest, train, type Uneven } from './train.js';
 import { withWholeVariables } from './whole-variables.js';
 
 /** Shapes of feeds that are remembered for a program. */
 const MOST_SHAPES = 1000;
+/** Steps of a training that are under way at once: while one is computed, the next one's data are read. */
+const STEPS_IN_FLIGHT = 2;
 
 /** What one task does in one step. Names are those of the original graph. */
 export interface RunRequest {
@@ -39,6 +42,8 @@ export type RunResult = Readonly<Record<string, TensorData>>;
 export interface SessionSettings {
   /** What becomes of a training step in which tasks, or the replicas of one, get batches of different sizes. Default `refuse`. */
   readonly unevenBatches?: UnevenBatches | undefined;
+  /** What becomes of the other tasks when one runs out of data; without it that is an error. */
+  readonly uneven?: Uneven | undefined;
 }
 
 interface Prepared extends PreparedProgram {
@@ -60,6 +65,7 @@ export class Session {
   readonly #queue = new CallQueue();
   readonly #rounds: Rounds;
   readonly #background: BackgroundRounds;
+  readonly #uneven: Uneven | undefined;
   #hasBegun = false;
   readonly #alike: AlikeFeeds;
   /** Keys of variables known to have a value; none loses it. */
@@ -78,6 +84,7 @@ export class Session {
       settings.unevenBatches ?? 'refuse',
     );
     this.#background = new BackgroundRounds(executor, plans);
+    this.#uneven = settings.uneven;
   }
 
   get taskCount(): number {
@@ -93,20 +100,54 @@ export class Session {
   }
 
   /**
-   * One step of every task, in parallel; `requests[k]` is task k's.
+   * One step of every task, in parallel; `requests[k]` is task k's, or null if it has no data for the step: then its result is empty.
    *
-   * @throws GradsyncError INVALID_ARGUMENT or NOT_FOUND for a bad feed or fetch, or one that must be alike in all tasks and is not, FAILED_PRECONDITION for a variable without a value (the
-   * session goes on); the error that ended the session when a task failed, with task, step and operation in its details.
+   * @throws GradsyncError INVALID_ARGUMENT or NOT_FOUND for a bad feed or fetch, or one that must be alike in all tasks and is not, FAILED_PRECONDITION for a variable without a value, or for a
+   * task without data that others would wait for (the session goes on); the error that ended the session when a task failed, with task, step
+   * and operation in its details.
    */
-  async run(requests: readonly RunRequest[]): Promise<RunResult[]> {
+  async run(requests: readonly (RunRequest | null)[]): Promise<RunResult[]> {
     checkRequests(requests, this.taskCount);
     return this.#inTurn(requests.map((request, task) => ({ task, request })));
   }
 
   /** One step of one task. Calls for one task may be made without waiting for each other: they run in order. */
   async runTask(task: number, request: RunRequest): Promise<RunResult> {
+    this.#plan(task);
+    checkRequest(request, task);
     const [result] = await this.#inTurn([{ task, request }]);
     return result!;
+  }
+
+  /**
+   * Trains until the data end, a few steps under way at once. Where one task runs out before others, a session opened with `stop` ends the
+   * training before that step.
+   *
+   * @throws GradsyncError FAILED_PRECONDITION where data end at different steps and the session was not opened for that, DEADLINE_EXCEEDED
+   * naming the task whose batches do not come while others wait; what `run` throws, and what an iterable or `onStep` throws. Steps that were
+   * begun have ended by then.
+   * @example
+   * ```ts
+   * const end = await session.train({ batches: [first, second], fetches: ['loss:0', 'train_op'] });
+   * console.log(end.steps, end.ended); // [10, 10] [{ task: 1, step: 10 }]
+   * ```
+   */
+  async train(request: TrainRequest): Promise<TrainingEnd> {
+    checkTrainRequest(request, this.taskCount);
+    const { deadlineMs, over } = this.#executor;
+    return train(
+      {
+        taskCount: this.taskCount,
+        uneven: this.#uneven,
+        inFlight: STEPS_IN_FLIGHT + this.#staleness(),
+        deadlineMs,
+        over,
+        meets: (task, each) => this.#meets(task, each),
+        run: (requests) => this.run(requests),
+        runTask: (task, each) => this.runTask(task, each),
+      },
+      request,
+    );
   }
 
   /**
@@ -216,13 +257,26 @@ export class Session {
     });
   }
 
+  /** How many rounds a task may be ahead. */
+  #staleness(): number {
+    const plans = this.#plans.flatMap(({ variables = {} }) => Object.values(variables));
+    return Math.max(0, ...plans.map(({ staleness = 0 }) => staleness));
+  }
+
+  /** Whether a step of this request waits for other tasks. */
+  async #meets(task: number, request: RunRequest): Promise<boolean> {
+    checkRequest(request, task);
+    const program = await this.#prepare(task, request);
+    return this.#rounds.meets(partOf(task, request, program));
+  }
+
   /** Starts runs once all of them are prepared, and after those of earlier calls. */
-  async #inTurn(asked: readonly { task: number; request: RunRequest }[]): Promise<RunResult[]> {
-    for (const { task, request } of asked) {
-      this.#plan(task);
-      checkRequest(request, task);
-    }
-    const runs = asked.map(({ task, request }) => ({ task, request: ownRequest(request) }));
+  async #inTurn(asked: readonly { task: number; request: RunRequest | null }[]): Promise<RunResult[]> {
+    for (const { task, request } of asked) if (request !== null) checkRequest(request, task);
+    const idle = asked.flatMap(({ task, request }) => (request === null ? [noPart(task)] : []));
+    const runs = asked.flatMap(({ task, request }) =>
+      request === null ? [] : [{ task, request: ownRequest(request) }],
+    );
     const prepared = Promise.all(runs.map(({ task, request }) => this.#prepare(task, request)));
     // What goes wrong is told in turn.
     prepared.catch(() => undefined);
@@ -232,10 +286,13 @@ export class Session {
       const admit = this.#alike.check(
         runs.map(({ task, request: { feeds } }, i) => ({ task, feeds, program: programs[i]! })),
       );
-      this.#rounds.begin(runs.map(({ task, request }, i) => partOf(task, request, programs[i]!)));
+      const parts = runs.map(({ task, request }, i) => partOf(task, request, programs[i]!));
+      this.#rounds.begin([...parts, ...idle]);
       admit();
-      const results = runs.map(({ task, request }, i) => this.#start(task, programs[i]!, request));
-      return { done: Promise.all(results) };
+      const results = new Map(
+        runs.map(({ task, request }, i) => [task, this.#start(task, programs[i]!, request)]),
+      );
+      return { done: Promise.all(asked.map(({ task }) => results.get(task) ?? {})) };
     });
   }
 
@@ -318,7 +375,7 @@ function partOf(task: number, { feeds, fetches }: RunRequest, program: Prepared)
   const shares = program.names.feeds.flatMap(({ name, count, split }) =>
     split === null ? [] : [{ feed: name, axis: split, rows: feeds[name]!.shape[split]!, replicas: count }],
   );
-  return { task, program, fetches, shares };
+  return { task, program, fetches, shares, hasData: true };
 }
 
 /** The request with copies of its arrays, to be handed over to a task. Shared memory is passed as it is. */

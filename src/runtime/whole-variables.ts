@@ -102,6 +102,14 @@ class PartitionedExecutor implements Executor {
     return this.#executor.taskCount;
   }
 
+  get deadlineMs(): number {
+    return this.#executor.deadlineMs;
+  }
+
+  get over(): AbortSignal {
+    return this.#executor.over;
+  }
+
   get meetings(): Executor['meetings'] {
     return this.#executor.meetings;
   }

@@ -10,7 +10,7 @@ const fed = (feed: unknown) => feeding({ 'x:0': feed });
 
 const RUNS: readonly [title: string, requests: unknown, code: ErrorCode, ...parts: string[]][] = [
   ['no requests', undefined, 'INVALID_ARGUMENT', 'an array of 1', 'undefined'],
-  ['requests that are null', [null], 'INVALID_ARGUMENT', 'Request of task 0', 'null'],
+  ['requests that are undefined', [undefined], 'INVALID_ARGUMENT', 'Request of task 0', 'undefined'],
   ['a text for requests', 'a', 'INVALID_ARGUMENT', '"a"'],
   ['no feeds', [{ fetches: [] }], 'INVALID_ARGUMENT', '"feeds"', 'undefined'],
   ['feeds that are null', feeding(null), 'INVALID_ARGUMENT', '"feeds"', 'null'],

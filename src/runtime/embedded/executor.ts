@@ -40,6 +40,8 @@ export interface EmbeddedOptions {
 const DEFAULT_DEADLINE_MS = 60_000;
 
 export class EmbeddedExecutor implements Executor {
+  readonly deadlineMs: number;
+  readonly #over = new AbortController();
   readonly #native: NativeSession;
   readonly #tasks: readonly TaskClient[];
   readonly #loops: BackgroundLoops;
@@ -69,6 +71,7 @@ export class EmbeddedExecutor implements Executor {
     const loops = (options.background ?? []).flatMap((operations, task) =>
       operations.map((operation) => ({ task, operation })),
     );
+    this.deadlineMs = deadlineMs;
     this.#onTrace = onTrace;
     this.#native = loadAddon().createSession({ name: 'gradsync' });
     const shared = { session: this.#native.id, deadlineMs, board: createBoard(graphs.length + loops.length) };
@@ -93,6 +96,10 @@ export class EmbeddedExecutor implements Executor {
 
   get taskCount(): number {
     return this.#tasks.length;
+  }
+
+  get over(): AbortSignal {
+    return this.#over.signal;
   }
 
   get variables(): readonly (readonly VariableInfo[])[] {
@@ -225,6 +232,7 @@ export class EmbeddedExecutor implements Executor {
     this.#stopListening();
     this.#native.close(reason.message);
     this.#loops.end(reason);
+    this.#over.abort(reason);
     const all = [...this.#tasks, ...this.#loops.clients];
     this.#closing = Promise.all(all.map((task) => task.end(reason))).then(() => this.#giveTrace());
     // Thrown where the end is waited for, which is in close().

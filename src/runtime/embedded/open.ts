@@ -15,6 +15,7 @@ import { checkPlans } from '../check-plans.js';
 import type { RunPlan } from '../request.js';
 import { UNEVEN_BATCHES } from '../rounds.js';
 import { Session, type SessionSettings } from '../session.js';
+import { UNEVEN } from '../train.js';
 import { EmbeddedExecutor, type EmbeddedOptions } from './executor.js';
 
 export interface EmbeddedTask {
@@ -36,6 +37,7 @@ const OPTIONS = {
   signal: optional(SIGNAL),
   onTrace: optional(FUNCTION),
   unevenBatches: optional(oneOf(UNEVEN_BATCHES)),
+  uneven: optional(oneOf(UNEVEN)),
 };
 
 /**
@@ -54,7 +56,7 @@ const OPTIONS = {
  */
 export async function openEmbeddedSession(given: EmbeddedSessionOptions): Promise<Session> {
   checkOptions('Options of openEmbeddedSession', given, OPTIONS, 'give { tasks: [{ graph, plan }] }');
-  const { tasks, unevenBatches, ...options } = given;
+  const { tasks, unevenBatches, uneven, ...options } = given;
   tasks.forEach((task, i) => {
     checkFields(`Task ${i}`, task, { graph: BYTES, plan: OBJECT }, 'give graph and plan of every task');
   });
@@ -64,7 +66,7 @@ export async function openEmbeddedSession(given: EmbeddedSessionOptions): Promis
   const background = plans.map((plan) => plan.background);
   const executor = await EmbeddedExecutor.open({ ...options, graphs, background });
   try {
-    return new Session(executor, plans, { unevenBatches });
+    return new Session(executor, plans, { unevenBatches, uneven });
   } catch (error) {
     await executor.close();
     throw error;
