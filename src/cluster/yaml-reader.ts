@@ -48,7 +48,7 @@ export class YamlCursor {
       `Resource specification, line ${lines.linePos(problem.pos[0]).line}`,
       {
         expected: 'valid YAML',
-        received: excerpt(problem.message),
+        received: problem.code === 'MULTIPLE_DOCS' ? 'several documents' : excerpt(problem.message),
         remedy: 'correct the YAML there',
         ...(file === undefined ? {} : { file }),
       },

@@ -5,8 +5,8 @@
 import { GradsyncError } from '../errors.js';
 import type { Graph } from './graph.js';
 import { parseTensorName } from './name.js';
-import { outputCount } from './op-catalog.js';
 import type { Tensor } from './operation.js';
+import { findTensor } from './outputs.js';
 import type { Gradient } from './training-graph.js';
 
 /** The collection of a MetaGraphDef that holds gradient pairs. */
@@ -39,25 +39,19 @@ export function printGradientPair({ variable, gradient }: NamedGradient): string
 
 function findGradient(parts: readonly string[], text: string, graph: Graph): Gradient {
   const [first = '', second, third] = parts;
-  if (second === undefined) return { kind: 'dense', tensor: findTensor(first, text, graph) };
+  if (second === undefined) return { kind: 'dense', tensor: findPart(first, text, graph) };
   return {
     kind: 'sparse',
-    indices: findTensor(first, text, graph),
-    values: findTensor(second, text, graph),
-    denseShape: third === undefined || third === '' ? undefined : findTensor(third, text, graph),
+    indices: findPart(first, text, graph),
+    values: findPart(second, text, graph),
+    denseShape: third === undefined || third === '' ? undefined : findPart(third, text, graph),
   };
 }
 
-function findTensor(name: string, text: string, graph: Graph): Tensor {
-  const { operation: operationName, index } = parseTensorName(name);
-  const operation = graph.find(operationName);
-  const count = operation === undefined ? 0 : (outputCount(operation.type) ?? Number.POSITIVE_INFINITY);
-  if (operation !== undefined && index < count) return operation.output(index);
-  throw new GradsyncError('NOT_FOUND', `Gradient pair "${text}"`, {
+function findPart(name: string, text: string, graph: Graph): Tensor {
+  return findTensor(graph, name, `Gradient pair "${text}"`, {
     expected: 'names of tensors of the graph',
-    received: operation === undefined ? `"${name}"` : `"${name}", but ${operation.type} has ${count} outputs`,
     remedy: 'write tensors as TensorFlow prints them, e.g. "gradients/MatMul_grad/MatMul_1:0"',
-    operation: operationName,
   });
 }
 

@@ -293,6 +293,7 @@ const OUTPUT_ATTRIBUTES: ReadonlyMap<string, string> = new Map([
   ['StatelessIf', 'Tout'],
   ['While', 'T'],
   ['StatelessWhile', 'T'],
+  ['QueueDequeue', 'component_types'],
   ['QueueDequeueV2', 'component_types'],
   ['QueueDequeueManyV2', 'component_types'],
   ['IteratorGetNext', 'output_types'],

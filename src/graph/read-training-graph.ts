@@ -10,7 +10,7 @@ import { GradientProofs } from './gradient-proof.js';
 import { GRADIENTS_COLLECTION, type NamedGradient, parseGradientPair } from './gradient-text.js';
 import type { Graph } from './graph.js';
 import { parseTensorName } from './name.js';
-import { isInputSource, readsShapeOnly, takesGradient } from './op-catalog.js';
+import { isInputSource, readsShapeOnly, takesGradient, variableKind } from './op-catalog.js';
 import type { Operation, Tensor } from './operation.js';
 import { type FoundVariable, readVariables } from './read-variables.js';
 import { findSource } from './source-operation.js';
@@ -163,7 +163,8 @@ function updateFor({ variable, updates }: FoundVariable, gradient: Gradient): Op
   const fed = updates.filter((update) => dependsOn(update, start, 'data'));
   // A composed optimizer may hand the gradient on through a slot variable, where only a control edge keeps the order.
   const after = fed.length > 0 ? fed : updates.filter((update) => dependsOn(update, start));
-  if (after.length === 0 || isInputSource(start.type)) throw leadsNowhere(variable.name, start);
+  const isGradient = !isInputSource(start.type) && variableKind(start.type) === undefined;
+  if (after.length === 0 || !isGradient) throw leadsNowhere(variable.name, start);
   if (after.length > 1) throw twoUpdates(variable.name, after);
   return after[0] as Operation;
 }

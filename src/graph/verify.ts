@@ -5,8 +5,9 @@
 import { GradsyncError } from '../errors.js';
 import type { Graph } from './graph.js';
 import { isValidOperationName, parseColocation, printColocation } from './name.js';
-import { outputCount, outputCountAttribute } from './op-catalog.js';
+import { outputCount } from './op-catalog.js';
 import type { Operation, Tensor } from './operation.js';
+import { countedOutputs } from './outputs.js';
 import { topologicalOrder } from './traverse.js';
 
 /** Throws an INVALID_ARGUMENT that names the first operation found wrong. Linear in the graph. Returns an order in which it can run. */
@@ -67,14 +68,6 @@ function verifyInput(
   if (!counts.has(producer.type)) counts.set(producer.type, outputCount(producer.type));
   const count = counts.get(producer.type) ?? countedOutputs(producer);
   if (count !== undefined && tensor.index >= count) throw wrongOutput(operation, tensor, count);
-}
-
-/** Outputs of an operation that has as many as an attribute of it says. */
-function countedOutputs(operation: Operation): number | undefined {
-  const attribute = outputCountAttribute(operation.type);
-  const value = attribute === undefined ? undefined : operation.attributes.get(attribute);
-  if (value?.kind === 'int') return Number(value.value);
-  return value?.kind === 'list' ? value.items.length : undefined;
 }
 
 function describe({ name, type }: Operation): string {

@@ -1,8 +1,8 @@
 /** Feeds after rewriting: what is fed is split over the replicas, or given to each, along the axis that is recorded here. */
 import { GradsyncError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
-import { parseTensorName } from '../graph/name.js';
 import type { Operation, Tensor } from '../graph/operation.js';
+import { findTensor } from '../graph/outputs.js';
 import type { Shape } from '../graph/shape.js';
 import type { FeedPlan } from './plan.js';
 import type { Replicas } from './replicate.js';
@@ -18,6 +18,11 @@ export interface FeedInput {
   readonly replicas: Replicas;
 }
 
+const FED = {
+  expected: 'a tensor of the graph',
+  remedy: 'correct the name that --feed, or the option feeds, gives',
+};
+
 /** Feeds by tensor name, sorted. */
 export function planFeeds(
   graph: Graph,
@@ -32,7 +37,7 @@ export function planFeeds(
   for (const operation of placeholders) add(operation.output(), defaultSplit(shapeOf(operation)));
   const overridden = new Map<Tensor, string>();
   for (const [given, override] of overrides) {
-    const tensor = findFed(graph, given);
+    const tensor = findTensor(graph, given, 'Feed', FED);
     refuseRepeated(given, overridden.get(tensor));
     overridden.set(tensor, given);
     const split = override === 'all' ? null : override.split;
@@ -57,18 +62,6 @@ function defaultSplit(shape: Shape): number | null {
 function shapeOf({ attributes }: Operation): Shape {
   const shape = attributes.get('shape');
   return shape?.kind === 'shape' ? shape.value : null;
-}
-
-function findFed(graph: Graph, given: string): Tensor {
-  const { operation: name, index } = parseTensorName(given);
-  const operation = graph.find(name);
-  if (operation !== undefined) return operation.output(index);
-  throw new GradsyncError('NOT_FOUND', 'Feed', {
-    expected: 'a tensor of the graph',
-    received: `"${given}"`,
-    remedy: 'correct the name that --feed, or the option feeds, gives',
-    operation: name,
-  });
 }
 
 function refuseRepeated(given: string, earlier: string | undefined): void {

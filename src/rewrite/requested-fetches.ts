@@ -2,7 +2,7 @@
 import { GradsyncError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { type FetchName, parseFetchName } from '../graph/name.js';
-import { outputCount } from '../graph/op-catalog.js';
+import { describeMissing, hasOutput } from '../graph/outputs.js';
 import type { FetchPlan, Plan } from './plan.js';
 import { fetchOf } from './replica-fetches.js';
 import type { Replicas } from './replicate.js';
@@ -37,11 +37,10 @@ function planOf({ operation, index }: FetchName, name: string, graph: Graph, rep
 
 function checkExists(name: string, { operation, index }: FetchName, graph: Graph): void {
   const found = graph.find(operation);
-  const count = found === undefined ? undefined : outputCount(found.type);
-  if (found !== undefined && (index === undefined || count === undefined || index < count)) return;
+  if (found !== undefined && (index === undefined || hasOutput(found, index))) return;
   throw new GradsyncError('NOT_FOUND', 'Fetch', {
     expected: 'a tensor or an operation of the graph',
-    received: found === undefined ? `"${name}"` : `"${name}", but ${found.type} has ${count} outputs`,
+    received: describeMissing(name, found),
     remedy: 'correct the name; gradsync transform --explain lists names',
     operation,
   });

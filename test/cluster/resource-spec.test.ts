@@ -83,6 +83,7 @@ const BAD: readonly [title: string, yaml: string, ...parts: string[]][] = [
   ['an unknown key at the top', 'nodes: [{address: a}]\nnode: 1', 'line 2', '"node"'],
   ['an unknown key of a node', 'nodes:\n  - address: a\n    gpu: [0]', 'nodes[0].gpu, line 3', '"gpu"'],
   ['a repeated key', 'nodes: [{address: a}]\nnodes: []', 'line 2', 'unique'],
+  ['two documents', 'nodes: [{address: a}]\n---\nnodes: []', 'line 2', 'several documents'],
   ['a node without address', 'nodes: [{cpus: [0]}]', 'nodes[0]', '"address"'],
   ['an address that is a number', 'nodes: [{address: 12}]', 'nodes[0].address', '12'],
   ['an address with a port', 'nodes: [{address: "localhost:2222"}]', 'IP address', 'port: <number>'],

@@ -156,12 +156,13 @@ const BAD_PAIRS: readonly (readonly [string, 'INVALID_ARGUMENT' | 'NOT_FOUND', s
   ['W|a;', 'INVALID_ARGUMENT', 'variable|gradient'],
   ['W|a;b;c;d', 'INVALID_ARGUMENT', 'variable|gradient'],
   ['W|nowhere:0', 'NOT_FOUND', '"nowhere:0"'],
-  ['W|x:1', 'NOT_FOUND', '1 outputs'],
+  ['W|x:1', 'NOT_FOUND', '1 output'],
   ['V|x:0', 'NOT_FOUND', 'W, b'],
   ['W|W/Initializer/zeros:0', 'NOT_FOUND', 'W/Initializer'],
   ['W|init:0', 'NOT_FOUND', '0 outputs'],
   ['W|accuracy not here', 'INVALID_ARGUMENT', 'Tensor name'],
   ['W|y:0', 'INVALID_ARGUMENT', 'y'],
+  ['W|W', 'INVALID_ARGUMENT', '"W" (VarHandleOp), which leads to none or is no gradient'],
 ];
 for (const [text, code, part] of BAD_PAIRS) {
   test(`the pair "${text}" is refused`, (t) => {

@@ -130,5 +130,6 @@ test('feeds map to themselves, with the axis along which they may be split', (t)
   const feed = (name: string, split: number): unknown =>
     rewrittenFor(training, 2, 0, { feeds: { [name]: { split } } });
   throwsTyped(t, () => feed('nothing:0', 0), 'NOT_FOUND', '"nothing:0"', '--feed');
+  throwsTyped(t, () => feed('x:1', 0), 'NOT_FOUND', '"x:1", but Placeholder has 1 output');
   throwsTyped(t, () => feed('x:0', 1), 'INVALID_ARGUMENT', '"x:0"', 'from 0 to 0');
 });

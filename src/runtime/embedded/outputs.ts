@@ -2,24 +2,21 @@
 import { GradsyncError } from '../../errors.js';
 import type { AttrValue } from '../../graph/attributes.js';
 import type { DType } from '../../graph/dtype.js';
-import { outputCount, outputCountAttribute } from '../../graph/op-catalog.js';
+import { outputCountAttribute } from '../../graph/op-catalog.js';
 import type { Operation, Tensor } from '../../graph/operation.js';
+import { outputsOf } from '../../graph/outputs.js';
 import type { Shape } from '../../graph/shape.js';
 import type { FeedSpec } from '../executor.js';
 import { handleOf, resourceKind } from './handles.js';
 
-/** How many outputs an operation of the embedded runtime has. Those that the catalog does not list have one. */
-export function outputsOf(operation: Operation): number {
-  const known = outputCount(operation.type);
-  if (known !== undefined) return known;
-  const name = operation.type === 'QueueDequeue' ? 'component_types' : outputCountAttribute(operation.type);
-  const value = name === undefined ? undefined : operation.attributes.get(name);
-  if (value?.kind === 'int') return Number(value.value);
-  return value?.kind === 'list' ? value.items.length : 1;
+/** The output of that number. Operations of the embedded runtime that the catalog does not list have one. */
+export function outputAt(operation: Operation, index: number, name: string): Tensor {
+  const count = outputsOf(operation) ?? 1;
+  if (index < count) return operation.output(index);
+  throw noSuchOutput(operation, count, name);
 }
 
-export function noSuchOutput(operation: Operation, name: string): GradsyncError {
-  const count = outputsOf(operation);
+function noSuchOutput(operation: Operation, count: number, name: string): GradsyncError {
   return new GradsyncError('NOT_FOUND', `Feed or fetch "${name}"`, {
     expected: count === 0 ? 'an operation with outputs' : `an output from 0 to ${count - 1}`,
     received: `one of "${operation.name}" (${operation.type}), which has ${count}`,

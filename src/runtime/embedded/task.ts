@@ -15,7 +15,7 @@ import { addressOf, resourceKey, resourceKind } from './handles.js';
 import type { Generator, TaskRuntime } from './kernel.js';
 import { changesState, spanKind } from './kernels/resource-kernels.js';
 import { meetingsIn, meetingsOf } from './meetings.js';
-import { feedSpec, noSuchOutput, outputsOf, refuseRepeated } from './outputs.js';
+import { feedSpec, outputAt, refuseRepeated } from './outputs.js';
 import { compile } from './plan.js';
 import { variablesRead } from './reads.js';
 import type { Recorder } from './recorder.js';
@@ -160,10 +160,7 @@ export class Task {
   }
 
   #tensor(name: string): Tensor {
-    const operation = this.#operation(name);
-    const { index } = parseTensorName(name);
-    if (index < outputsOf(operation)) return operation.output(index);
-    throw noSuchOutput(operation, name);
+    return outputAt(this.#operation(name), parseTensorName(name).index, name);
   }
 
   #generator(name: string): Generator {
