@@ -15,9 +15,8 @@ export interface DeviceName {
 }
 
 type Draft = { -readonly [K in keyof DeviceName]: DeviceName[K] };
-type Field = keyof DeviceName;
 
-const FIELDS: readonly Field[] = ['job', 'replica', 'task', 'type', 'index'];
+const FIELDS: readonly (keyof DeviceName)[] = ['job', 'replica', 'task', 'type', 'index'];
 const IDENTIFIER = /^[A-Za-z][A-Za-z0-9_]*$/;
 const NUMBER = /^[0-9]{1,9}$/;
 /** Types that have a short form, and are upper case however they are written. */
@@ -45,14 +44,11 @@ export function printDevice(device: DeviceName): string {
   return parts.join('');
 }
 
-/** The canonical text of a device name. */
-export function canonicalDevice(text: string): string {
-  return printDevice(parseDevice(text));
-}
-
 /** The device both describe; INVALID_ARGUMENT if they contradict each other. */
 export function mergeDevices(a: DeviceName, b: DeviceName): DeviceName {
-  const conflict = FIELDS.find((field) => contradicts(a, b, field));
+  const conflict = FIELDS.find(
+    (field) => a[field] !== undefined && b[field] !== undefined && a[field] !== b[field],
+  );
   if (conflict !== undefined) {
     throw new GradsyncError(
       'INVALID_ARGUMENT',
@@ -72,34 +68,9 @@ export function overrideDevice(base: DeviceName, over: DeviceName): DeviceName {
   return { ...base, ...over };
 }
 
-/** Whether one device can be meant by both. */
-export function areCompatible(a: DeviceName, b: DeviceName): boolean {
-  return !FIELDS.some((field) => contradicts(a, b, field));
-}
-
-/** Whether every field that `pattern` names is named the same in `device`. */
-export function isSpecificationOf(device: DeviceName, pattern: DeviceName): boolean {
-  return FIELDS.every((field) => pattern[field] === undefined || pattern[field] === device[field]);
-}
-
 /** Whether nothing is left free. */
 export function isFullDevice(device: DeviceName): device is Required<DeviceName> {
   return FIELDS.every((field) => device[field] !== undefined);
-}
-
-/** Whether both are known to lie in the same process. */
-export function isSameTask(a: DeviceName, b: DeviceName): boolean {
-  return (
-    a.job !== undefined &&
-    a.task !== undefined &&
-    a.job === b.job &&
-    a.task === b.task &&
-    a.replica === b.replica
-  );
-}
-
-function contradicts(a: DeviceName, b: DeviceName, field: Field): boolean {
-  return a[field] !== undefined && b[field] !== undefined && a[field] !== b[field];
 }
 
 /** Reads one slash-separated part into the draft; false if it is not understood. */

@@ -68,7 +68,3 @@ export function dtypeOfNumber(number: number): DType {
   }
   return dtype;
 }
-
-export function isDType(name: string): name is DType {
-  return Object.hasOwn(DTYPES, name);
-}

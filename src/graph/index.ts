@@ -12,7 +12,7 @@ export {
   type VariableDef,
 } from './codec/meta-graph-def.js';
 export * from './device.js';
-export { DTYPES, type DType, isDType } from './dtype.js';
+export { DTYPES, type DType } from './dtype.js';
 export {
   GRADIENTS_COLLECTION,
   type NamedGradient,

@@ -83,12 +83,6 @@ export function printInputRef({ control, operation, index }: InputRef): string {
   return index === 0 ? operation : printTensorName(operation, index);
 }
 
-/** The scope of a name: all before the last slash, or `''`. */
-export function scopeOf(name: string): string {
-  const slash = name.lastIndexOf(SEPARATOR);
-  return slash < 0 ? '' : name.slice(0, slash);
-}
-
 /** What follows the last slash. */
 export function baseName(name: string): string {
   return name.slice(name.lastIndexOf(SEPARATOR) + 1);
@@ -117,12 +111,6 @@ export function parseColocation(group: string): string | undefined {
 
 export function printColocation(operation: string): string {
   return COLOCATION_PREFIX + operation;
-}
-
-/** Any text made fit to stand inside an operation's name: characters TensorFlow refuses become underscores. */
-export function sanitizeName(text: string): string {
-  const clean = text.replace(/[^A-Za-z0-9_.\-/]/g, '_');
-  return /^[A-Za-z0-9.]/.test(clean) ? clean : `.${clean}`;
 }
 
 /** Position of the colon before a trailing number, or -1. Scans back over digits only, as node inputs are parsed by the million. */

@@ -53,12 +53,9 @@ export interface TaskContext extends RewriteContext {
 }
 
 /**
- * A pass edits the draft it is given, which is its own, and returns what later passes need to know of it. The pipeline verifies the graph
- * after each.
+ * The copy of the training graph that a rewriting works on. A pass edits the draft it is given and returns what later passes need to know
+ * of it. The pipeline verifies the graph after each.
  */
-export type Pass<Input, Output> = (draft: Draft, context: RewriteContext, input: Input) => Output;
-
-/** The copy of the training graph that a rewriting works on. */
 export interface Draft {
   readonly graph: Graph;
   readonly training: TrainingGraph;

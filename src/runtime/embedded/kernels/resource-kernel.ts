@@ -2,7 +2,6 @@
  * Contract of the kernels that reach shared objects (variables, accumulators, queues). They find their object when they are bound, from
  * the handle edge alone; where they take a handle, the executor passes `HANDLE` and nothing flows.
  */
-
 import { GradsyncError } from '../../../errors.js';
 import type { Operation } from '../../../graph/operation.js';
 import { handleOf } from '../handles.js';
@@ -17,11 +16,6 @@ export interface ResourceKernel {
 }
 
 export type ResourceKernelTable = Readonly<Record<string, ResourceKernel>>;
-
-/** A kernel that waits fails with this, so that the session can say who has not come. */
-export interface WaitFailure {
-  readonly waitedFor: string;
-}
 
 /** No outputs: references that an operation passes on are resolved from the graph. */
 export const NOTHING: readonly Value[] = [];
