@@ -92,11 +92,6 @@ export class WireReader {
     return BigInt.asIntN(64, value);
   }
 
-  /** A varint as a signed 32-bit integer. */
-  signed32(): number {
-    return Number(BigInt.asIntN(32, this.signed64()));
-  }
-
   float(): number {
     const at = this.#take(4);
     return this.buffer.readFloatLE(at);

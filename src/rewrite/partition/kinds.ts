@@ -3,7 +3,7 @@
  * shard. Whatever is not known here is computed whole, and split afterwards.
  */
 import { isConstant } from '../../graph/op-catalog.js';
-import type { Operation, Tensor } from '../../graph/operation.js';
+import type { Tensor } from '../../graph/operation.js';
 import type { Variable } from '../../graph/training-graph.js';
 import { shapeOf } from '../replica-fetches.js';
 import type { VariableUses } from '../variable-uses.js';
@@ -55,11 +55,6 @@ export class Kinds {
     const known = this.#valueOf(tensor) ?? this.#computed(tensor, depth + 1);
     this.#known.set(tensor, known);
     return known;
-  }
-
-  /** Whether an operation can run shard by shard. */
-  ofOperation(operation: Operation): boolean {
-    return operation.outputs.some((output) => output !== undefined && this.of(output) !== undefined);
   }
 
   #valueOf(tensor: Tensor): Known | undefined {
