@@ -11,6 +11,9 @@
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 namespace gradsync::bench {
 namespace {
@@ -133,8 +136,40 @@ void RunPart(const Pass& pass, std::size_t begin, std::size_t end) {
 
 }  // namespace
 
-// Threads that run one function together. Between passes they spin for a while, so that a short pass does not measure how long it takes to
-// wake a thread, then sleep.
+#if defined(__linux__)
+// The processors this thread may run on, and confines it to one of them.
+class Affinity {
+ public:
+  Affinity() { is_known_ = sched_getaffinity(0, sizeof set_, &set_) == 0; }
+  // To the i-th, if there is one.
+  void Confine(std::size_t i) const {
+    for (std::size_t processor = 0; is_known_ && processor < CPU_SETSIZE; ++processor) {
+      if (!CPU_ISSET(processor, &set_) || i-- != 0) continue;
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(processor, &one);
+      (void)sched_setaffinity(0, sizeof one, &one);
+      return;
+    }
+  }
+  void Release() const {
+    if (is_known_) (void)sched_setaffinity(0, sizeof set_, &set_);
+  }
+
+ private:
+  cpu_set_t set_;
+  bool is_known_;
+};
+#else
+class Affinity {
+ public:
+  void Confine(std::size_t /*i*/) const {}
+  void Release() const {}
+};
+#endif
+
+// Threads that run one function together, each on a processor of its own: two that spin on one would measure the scheduler. Between passes
+// they spin for a while, so that a short pass does not measure how long it takes to wake a thread, then sleep.
 class Streams::Team {
  public:
   explicit Team(std::size_t threads) : size_(std::max<std::size_t>(threads, 1)) {
@@ -153,12 +188,15 @@ class Streams::Team {
     epoch_.fetch_add(1, std::memory_order_release);
     epoch_.notify_all();
     if (body == nullptr) return;
+    affinity_.Confine(0);
     (*body)(0);
     while (left_.load(std::memory_order_acquire) != 0) Pause();
+    affinity_.Release();
   }
 
  private:
   void Work(std::size_t i) {
+    affinity_.Confine(i);
     for (unsigned seen = 0;;) {
       WaitForChange(seen);
       seen = epoch_.load(std::memory_order_acquire);
@@ -177,6 +215,7 @@ class Streams::Team {
   }
 
   const std::size_t size_;
+  const Affinity affinity_;
   std::atomic<unsigned> epoch_{0};
   std::atomic<std::size_t> left_{0};
   const std::function<void(std::size_t)>* body_ = nullptr;

