@@ -41,11 +41,18 @@ function variableRows({ variables }: Overview): readonly Row[] {
   });
 }
 
-function waysOf({ sync, staleness, proxy }: Overview['variables'][string]): readonly string[] {
+function waysOf({
+  sync,
+  staleness,
+  proxy,
+  compressor = 'none',
+  k,
+}: Overview['variables'][string]): readonly string[] {
   return [
     ...(sync === false ? ['asynchronous'] : []),
     ...(staleness === undefined ? [] : [`staleness ${staleness}`]),
     ...(proxy ? ['proxies'] : []),
+    ...(compressor === 'none' ? [] : [k === undefined ? compressor : `${compressor} (${k} elements)`]),
   ];
 }
 

@@ -1,12 +1,7 @@
 /** Refuses, before anything is rewritten, what this version cannot carry out. */
 import { GradsyncError } from '../errors.js';
 import type { TrainingGraph, Variable } from '../graph/training-graph.js';
-import type {
-  CollectivePlan,
-  ParameterServerPlan,
-  ResolvedStrategy,
-  VariablePlan,
-} from '../strategy/strategy.js';
+import type { CollectivePlan, ParameterServerPlan, ResolvedStrategy } from '../strategy/strategy.js';
 
 export interface SupportedPlans {
   /** Of variables on servers. */
@@ -19,9 +14,7 @@ export interface SupportedPlans {
 export function supportedPlans(training: TrainingGraph, strategy: ResolvedStrategy): SupportedPlans {
   const plans = new Map<string, ParameterServerPlan>();
   const collectives = new Map<string, CollectivePlan>();
-  for (const plan of strategy.variables) {
-    const { variable, synchronizer } = plan;
-    checkPlan(plan);
+  for (const { variable, synchronizer } of strategy.variables) {
     if (synchronizer.kind === 'collective') collectives.set(variable, synchronizer);
     else plans.set(variable, synchronizer);
   }
@@ -32,15 +25,6 @@ export function supportedPlans(training: TrainingGraph, strategy: ResolvedStrate
     if (plan !== undefined && plan.staleness > 0) checkStale(variable, plan);
   }
   return { plans, collectives };
-}
-
-function checkPlan({ variable, synchronizer }: VariablePlan): void {
-  if (synchronizer.kind === 'collective') {
-    const { compressor } = synchronizer;
-    if (compressor !== 'top-k-error-feedback') return;
-    const expected = 'a compressor that halves, or none';
-    throw refused(variable, expected, JSON.stringify(compressor), 'use "float16-error-feedback"');
-  }
 }
 
 /** With staleness a variable changes while steps are computed from it. */

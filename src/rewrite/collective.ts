@@ -5,14 +5,15 @@
 import { GradsyncError } from '../errors.js';
 import { parseDevice } from '../graph/device.js';
 import type { Operation } from '../graph/operation.js';
-import type { GradientPair, Variable } from '../graph/training-graph.js';
+import type { GradientPair } from '../graph/training-graph.js';
 import type { Closure } from './closure.js';
 import { COLLECTIVE_TYPES, Collectives } from './collective-operations.js';
 import { replicasOf, taskOfDevice } from './devices.js';
 import { gatherSlices } from './gather-slices.js';
 import { gradientTensors } from './gradient-region.js';
 import type { Draft, RewriteContext } from './pass.js';
-import { bundle, type Reduction, reduceBundle, type Sending } from './reduce-dense.js';
+import { bundle, reduceBundle } from './reduce-dense.js';
+import type { Reduction, Residual, Sending } from './sending.js';
 import type { SparseForm } from './sparse-form.js';
 import type { UpdateGroup } from './update-groups.js';
 import type { VariableUses } from './variable-uses.js';
@@ -29,8 +30,8 @@ export interface Exchange {
   /** The collective operations, and what else only a step may run. */
   readonly operations: readonly Operation[];
   readonly sent: readonly Sending[];
-  /** Variables that were added: what compression has lost. */
-  readonly residuals: readonly Variable[];
+  /** Variables that were added: what compression has kept back. */
+  readonly residuals: readonly Residual[];
 }
 
 const GATHERED: SparseForm = {

@@ -14,7 +14,8 @@ import type { Collectives, Variants } from './collective-operations.js';
 import { dtypeOf } from './dtype-of.js';
 import { concatenate, constant, newName, operation, type Site } from './make.js';
 import type { RewriteContext } from './pass.js';
-import { divideByReplicas, type Sending, splitInto } from './reduce-dense.js';
+import { divideByReplicas, splitInto } from './reduce-dense.js';
+import type { Sending } from './sending.js';
 
 /** Gives those that take the slices those of all tasks. */
 export function gatherSlices(

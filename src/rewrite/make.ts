@@ -68,6 +68,32 @@ export function concatenate(site: Site, name: string, parts: readonly Tensor[], 
   }).output();
 }
 
+export function reshape(
+  site: Site,
+  name: string,
+  tensor: Tensor,
+  shape: readonly number[],
+  dtype: DType,
+): Tensor {
+  const wanted = constant(site, newName(site, name, 'shape'), 'int32', shape, [shape.length]);
+  return operation(site, newName(site, name), {
+    type: 'Reshape',
+    inputs: [tensor, wanted],
+    attributes: attributes({ T: attr.type(dtype), Tshape: attr.type('int32') }),
+  }).output();
+}
+
+/** Zeros that are no constant, which would take their room in the graph. */
+export function zeros(site: Site, name: string, shape: readonly number[], dtype: DType): Tensor {
+  const dims = constant(site, newName(site, name, 'shape'), 'int32', shape, [shape.length]);
+  const zero = constant(site, newName(site, name, 'zero'), dtype as NumberType, [0]);
+  return operation(site, newName(site, name, 'zeros'), {
+    type: 'Fill',
+    inputs: [dims, zero],
+    attributes: attributes({ T: attr.type(dtype), index_type: attr.type('int32') }),
+  }).output();
+}
+
 /** A constant of numbers, in row-major order; a scalar if `shape` is left out. */
 export function constant(
   site: Site,
@@ -124,9 +150,10 @@ function encodeNumbers(dtype: NumberType, values: readonly (number | bigint)[]):
   return new Uint8Array(view.buffer);
 }
 
-/** Bits of a whole number from 0 to 2048 as float16, which holds them exactly. */
+/** Bits as float16 of a whole number from 0 to 2048, which it holds exactly, or of infinity. */
 function smallFloat16(value: number): number {
   if (value === 0) return 0;
+  if (value === Number.POSITIVE_INFINITY) return 0x7c00;
   const exponent = Math.floor(Math.log2(value));
   return ((exponent + 15) << 10) | ((value / 2 ** exponent - 1) * 1024);
 }

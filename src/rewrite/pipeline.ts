@@ -178,7 +178,7 @@ export function prepareKind(
     division.published.length === 0
       ? []
       : pass('publish', () => publish(own, context, { division, finishes }));
-  const variables = [...training.variables, ...exchanged.residuals];
+  const variables = [...training.variables, ...exchanged.residuals.map(({ variable }) => variable)];
   const begun = { graph, training: { ...training, variables } };
   const start = pass('initialize', () =>
     initialize(begun, context, { shared: closure.shared, copies, uses, originals, finishes }),

@@ -24,6 +24,8 @@ export interface VariablePlanReport {
   readonly synchronizer: 'parameter-server' | 'collective';
   /** Of a collective: what is done to the gradient on the way, and the number of the variables that travel with it. */
   readonly compressor?: string;
+  /** Of top-k: how many elements of the gradient are sent. */
+  readonly k?: number;
   readonly group?: number;
   /** Present where every task updates the variable by itself. */
   readonly sync?: false;

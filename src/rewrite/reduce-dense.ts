@@ -6,83 +6,105 @@ import { attr, attributes } from '../graph/attributes.js';
 import { DTYPES, type DType } from '../graph/dtype.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import { elementCount, isFullyKnown } from '../graph/shape.js';
-import type { GradientPair, Variable } from '../graph/training-graph.js';
+import type { GradientPair } from '../graph/training-graph.js';
+import { type CollectivePlan, TOP_K } from '../strategy/strategy.js';
 import type { Collectives } from './collective-operations.js';
 import { compress, wireType } from './compress.js';
-import { cast, concatenate, constant, type NumberType, newName, operation, type Site } from './make.js';
+import {
+  cast,
+  concatenate,
+  constant,
+  type NumberType,
+  newName,
+  operation,
+  reshape,
+  type Site,
+} from './make.js';
 import type { RewriteContext } from './pass.js';
+import type { LocalGradient, LocalSum, Reduction } from './sending.js';
+import { areCountable, compressorFor, sumLargest } from './top-k.js';
 
 /** Gradients that travel together: of one type, with plans of one group. */
 export interface Bundle {
   readonly pairs: readonly GradientPair[];
   readonly dtype: DType;
-  /** The type in which they travel. */
-  readonly wire: DType;
+  readonly compressor: CollectivePlan['compressor'];
   readonly hint: string;
 }
 
 /** Bundles in the order of their first pairs. A gradient whose size is not known travels alone. */
 export function bundle(pairs: readonly GradientPair[], context: RewriteContext): readonly Bundle[] {
-  const bundles = new Map<string, Bundle & { readonly pairs: GradientPair[] }>();
+  const bundles: Bundle[] = [];
+  const open = new Map<string, GradientPair[]>();
   for (const pair of pairs) {
     const { name, dtype, shape } = pair.variable;
-    const { algorithm, compressor, group } = context.collectives.get(name)!;
+    const plan = context.collectives.get(name)!;
+    const compressor = compressorFor(plan, pair.variable);
     const alone = isFullyKnown(shape) ? '' : name;
-    const key = JSON.stringify([group, dtype, compressor, algorithm, alone]);
-    const found = bundles.get(key);
-    if (found === undefined) {
-      bundles.set(key, { pairs: [pair], dtype, wire: wireType(compressor, dtype), hint: algorithm });
-    } else found.pairs.push(pair);
+    const key = JSON.stringify([plan.group, dtype, compressor, plan.algorithm, alone]);
+    const found = open.get(key);
+    if (found !== undefined && (compressor !== TOP_K || areCountable([...found, pair]))) found.push(pair);
+    else {
+      const own = [pair];
+      open.set(key, own);
+      bundles.push({ pairs: own, dtype, compressor, hint: plan.algorithm });
+    }
   }
-  return [...bundles.values()];
-}
-
-/** What a collective sends for one variable. */
-export interface Sending {
-  readonly operation: Operation;
-  readonly variable: Variable;
-  readonly size:
-    | { readonly bytes: number }
-    | { readonly bytesPerRow: number; readonly holds: 'indices' | 'values' };
-}
-
-export interface Reduction {
-  readonly sent: readonly Sending[];
-  /** Variables that the compression needs, and what changes them in a step. */
-  readonly residuals: readonly Variable[];
-  readonly keeps: readonly Operation[];
+  return bundles;
 }
 
 /** Gives those that take the gradients their means over all replicas. */
 export function reduceBundle(
   site: Site,
   context: RewriteContext,
-  { pairs, dtype, hint, wire }: Bundle,
+  { pairs, dtype, compressor, hint }: Bundle,
   collectives: Collectives,
 ): Reduction {
   const edges = pairs.map(edgeOf);
-  const sizes = pairs.map(({ variable }) => elementCount(variable.shape ?? []));
-  const siteOf = (i: number): Site => ({ ...site, source: pairs[i]!.variable.name });
-  const compressed = edges.map(({ tensor }, i) => compress(siteOf(i), context, pairs[i]!.variable, tensor));
-  const joined = join(site, compressed, siteOf, wire);
-  const sum = collectives.sum(site, 'all_reduce', joined, wire, hint);
-  const mean = divideByReplicas(site, context, cast(site, newName(site, 'sum'), sum, wire, dtype), dtype);
-  const keeps = compressed.flatMap((each) => each.keeps ?? []);
-  for (const keep of keeps) site.graph.addControlInput(mean.operation, keep);
-  const parts = split(site, mean, sizes, dtype);
-  for (const [i, { tensor, consumers }] of edges.entries()) {
-    const shape = pairs[i]!.variable.shape ?? [];
-    const part = pairs.length === 1 ? mean : reshape(siteOf(i), 'mean_gradient', parts[i]!, shape, dtype);
-    site.graph.replaceInput(tensor, part, consumers);
-  }
-  return {
-    sent: pairs.map(({ variable }, i) => ({
-      operation: sum.operation,
+  const gradients = pairs.map(
+    ({ variable }, i): LocalGradient => ({
+      site: { ...site, source: variable.name },
       variable,
-      size: { bytes: sizes[i]! * DTYPES[wire].size },
+      tensor: edges[i]!.tensor,
+    }),
+  );
+  const reduce = compressor === TOP_K ? sumLargest : sumWhole;
+  const { sum, ...reduction } = reduce(site, context, gradients, collectives, hint);
+  const mean = divideByReplicas(site, context, sum, dtype);
+  for (const keep of reduction.keeps) site.graph.addControlInput(mean.operation, keep);
+  const means = compressor === TOP_K || pairs.length > 1 ? split(site, gradients, mean, dtype) : [mean];
+  for (const [i, { tensor, consumers }] of edges.entries()) {
+    site.graph.replaceInput(tensor, means[i]!, consumers);
+  }
+  return reduction;
+}
+
+/** The sum of one gradient in its own shape, of several as one vector. */
+function sumWhole(
+  site: Site,
+  context: RewriteContext,
+  gradients: readonly LocalGradient[],
+  collectives: Collectives,
+  hint: string,
+): LocalSum {
+  const { variable } = gradients[0]!;
+  const wire = wireType(context.collectives.get(variable.name)!.compressor, variable.dtype);
+  const compressed = gradients.map((gradient) => compress(context, gradient));
+  const joined = join(
+    site,
+    compressed.map(({ tensor }, i) => ({ ...gradients[i]!, tensor })),
+    wire,
+  );
+  const sum = collectives.sum(site, 'all_reduce', joined, wire, hint);
+  return {
+    sum: cast(site, newName(site, 'sum'), sum, wire, variable.dtype),
+    sent: gradients.map(({ variable: { shape }, variable: own }) => ({
+      operation: sum.operation,
+      variable: own,
+      size: { bytes: elementCount(shape ?? []) * DTYPES[wire].size },
     })),
     residuals: compressed.flatMap(({ residual }) => residual ?? []),
-    keeps,
+    keeps: compressed.flatMap(({ keeps }) => keeps ?? []),
   };
 }
 
@@ -98,18 +120,26 @@ function edgeOf({ gradient }: GradientPair): Edge {
 }
 
 /** One vector of all; a gradient alone as it is. */
-function join(
-  site: Site,
-  gradients: readonly { readonly tensor: Tensor }[],
-  siteOf: (i: number) => Site,
-  dtype: DType,
-): Tensor {
+function join(site: Site, gradients: readonly LocalGradient[], dtype: DType): Tensor {
   if (gradients.length === 1) return gradients[0]!.tensor;
-  const flat = gradients.map(({ tensor }, i) => reshape(siteOf(i), 'flat', tensor, [-1], dtype));
+  const flat = gradients.map((each) => reshape(each.site, 'flat', each.tensor, [-1], dtype));
   return concatenate(site, 'fused', flat, dtype);
 }
 
-function split(site: Site, fused: Tensor, sizes: readonly number[], dtype: DType): readonly Tensor[] {
+/** The parts of a vector of all, each in its variable's shape. */
+function split(
+  site: Site,
+  gradients: readonly LocalGradient[],
+  fused: Tensor,
+  dtype: DType,
+): readonly Tensor[] {
+  const shapes = gradients.map(({ variable }) => variable.shape ?? []);
+  return partsOf(site, fused, shapes.map(elementCount), dtype).map((part, i) =>
+    reshape(gradients[i]!.site, 'mean_gradient', part, shapes[i]!, dtype),
+  );
+}
+
+function partsOf(site: Site, fused: Tensor, sizes: readonly number[], dtype: DType): readonly Tensor[] {
   if (sizes.length === 1) return [fused];
   const given = constant(site, newName(site, 'sizes'), 'int32', sizes, [sizes.length]);
   return splitInto(site, 'parts', fused, given, sizes.length, dtype);
@@ -135,15 +165,6 @@ export function splitInto(
     }),
   });
   return Array.from({ length: count }, (_, i) => pieces.output(i));
-}
-
-function reshape(site: Site, name: string, tensor: Tensor, shape: readonly number[], dtype: DType): Tensor {
-  const wanted = constant(site, newName(site, name, 'shape'), 'int32', shape, [shape.length]);
-  return operation(site, newName(site, name), {
-    type: 'Reshape',
-    inputs: [tensor, wanted],
-    attributes: attributes({ T: attr.type(dtype), Tshape: attr.type('int32') }),
-  }).output();
 }
 
 /** The one place where a collective's sum becomes a mean. */

@@ -2,6 +2,7 @@
 import { DTYPES } from '../graph/dtype.js';
 import { elementCount, isFullyKnown } from '../graph/shape.js';
 import type { GradientPair, Variable } from '../graph/training-graph.js';
+import { TOP_K } from '../strategy/strategy.js';
 import { replicasOf } from './devices.js';
 import type { Aggregation } from './parameter-server.js';
 import { isCollective, planOf, type RunContext } from './pass.js';
@@ -9,6 +10,7 @@ import type { Placement } from './place.js';
 import type { Plan, VariablePlanReport } from './plan.js';
 import { hasProxy } from './proxies.js';
 import type { SparseForm } from './sparse-form.js';
+import { sentCount } from './top-k.js';
 
 export interface ReportInput {
   readonly pairs: readonly GradientPair[];
@@ -58,7 +60,9 @@ function wholes(reports: ReadonlyMap<string, VariablePlanReport>, { split }: Run
     const devices =
       first.synchronizer === 'collective' ? first.devices : parts.flatMap((part) => part.devices);
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
-    found.push([name, { ...first, devices, shards: parts.length, bytes }]);
+    const k = parts.reduce((sum, part) => sum + (part.k ?? 0), 0);
+    const sent = first.k === undefined ? {} : { k };
+    found.push([name, { ...first, ...sent, devices, shards: parts.length, bytes }]);
   }
   return Object.fromEntries(found.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
@@ -68,12 +72,14 @@ function reportCopies(
   form: SparseForm | undefined,
   context: RunContext,
 ): VariablePlanReport {
-  const { compressor, group } = context.collectives.get(pair.variable.name)!;
+  const plan = context.collectives.get(pair.variable.name)!;
+  const { compressor, group } = plan;
   return {
     gradient: pair.gradient.kind,
     ...reportForm(pair, form),
     synchronizer: 'collective',
     compressor,
+    ...(compressor === TOP_K ? { k: sentCount(plan, pair.variable) } : {}),
     group,
     weights: 'every replica counts the same',
     devices: firstReplicas(context),

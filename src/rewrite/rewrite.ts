@@ -19,8 +19,8 @@ import {
   splitVariables,
 } from './pipeline.js';
 import type { Plan } from './plan.js';
-import type { Sending } from './reduce-dense.js';
 import type { Replicas } from './replicate.js';
+import type { Sending } from './sending.js';
 
 export interface RewriteOptions {
   /** What `--feed` says, by tensor name. */

@@ -9,9 +9,9 @@ import { elementCount, type Shape } from '../graph/shape.js';
 import type { Variable } from '../graph/training-graph.js';
 import { producedType } from './dtype-of.js';
 import type { Plan } from './plan.js';
-import type { Sending } from './reduce-dense.js';
 import { shapeOf } from './replica-fetches.js';
 import type { Rewritten } from './rewrite.js';
+import type { Sending } from './sending.js';
 import { findVariableUses, type VariableUses } from './variable-uses.js';
 import { ancestors } from './walk.js';
 

@@ -5,10 +5,12 @@ import {
   ALGORITHMS,
   COMPRESSORS,
   type CollectivePlan,
+  DEFAULT_K,
   type ParameterServerPlan,
   type PartitionPlan,
   type Strategy,
   type SynchronizerPlan,
+  TOP_K,
   type VariablePlan,
 } from './strategy.js';
 
@@ -102,11 +104,15 @@ function decodeParameterServer(cursor: JsonCursor): ParameterServerPlan {
 }
 
 function decodeCollective(cursor: JsonCursor): CollectivePlan {
-  const fields = cursor.object(['kind', 'algorithm', 'compressor', 'group']);
+  const fields = cursor.object(['kind', 'algorithm', 'compressor', 'group'], ['k']);
+  const compressor = fields.compressor.oneOf(COMPRESSORS);
+  if (fields.k !== undefined && compressor !== TOP_K)
+    throw fields.k.error(`no "k" but with the compressor ${TOP_K}`, `it with "${compressor}"`, 'remove it');
   return Object.freeze({
     kind: 'collective',
     algorithm: fields.algorithm.oneOf(ALGORITHMS),
-    compressor: fields.compressor.oneOf(COMPRESSORS),
+    compressor,
+    ...(compressor === TOP_K ? { k: fields.k?.part() ?? DEFAULT_K } : {}),
     group: fields.group.count(),
   });
 }
@@ -134,8 +140,8 @@ function encodeSynchronizer(plan: SynchronizerPlan): object {
       return { kind, device, staleness, sync, proxy };
     }
     case 'collective': {
-      const { kind, algorithm, compressor, group } = plan;
-      return { kind, algorithm, compressor, group };
+      const { kind, algorithm, compressor, k = DEFAULT_K, group } = plan;
+      return { kind, algorithm, compressor, ...(compressor === TOP_K ? { k } : {}), group };
     }
   }
 }

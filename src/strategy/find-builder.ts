@@ -30,7 +30,7 @@ interface Entry {
 }
 
 const OF_SERVERS: readonly Option[] = ['staleness', 'sync', 'proxy'];
-const OF_COLLECTIVES: readonly Option[] = ['group', 'compressor', 'algorithm'];
+const OF_COLLECTIVES: readonly Option[] = ['group', 'compressor', 'k', 'algorithm'];
 const OF_PARTITIONS: readonly Option[] = ['shards', 'minShardBytes'];
 
 const BUILDERS = {
@@ -110,10 +110,11 @@ function serverOptions({ staleness, sync, proxy }: Fields): ParameterServerOptio
   };
 }
 
-function collectiveOptions({ group, compressor, algorithm }: Fields): AllReduceOptions {
+function collectiveOptions({ group, compressor, k, algorithm }: Fields): AllReduceOptions {
   return {
     ...(group === undefined ? {} : { group: group.count() }),
     ...(compressor === undefined ? {} : { compressor: compressor.oneOf(COMPRESSORS) }),
+    ...(k === undefined ? {} : { k: k.part() }),
     ...(algorithm === undefined ? {} : { algorithm: algorithm.oneOf(ALGORITHMS) }),
   };
 }

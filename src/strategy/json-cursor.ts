@@ -76,11 +76,23 @@ export class JsonCursor {
     throw this.#wrong('an integer of at least 0');
   }
 
+  /** A fraction above 0 and below 1, or an integer of at least 1. */
+  part(): number {
+    if (isPart(this.#value)) return this.#value;
+    throw this.#wrong(PART);
+  }
+
   oneOf<const T extends string | number>(choices: readonly T[]): T {
     const found = choices.find((choice) => choice === this.#value);
     if (found !== undefined) return found;
     throw this.#wrong(choices.length === 1 ? JSON.stringify(choices[0]) : `one of ${choices.join(', ')}`);
   }
+}
+
+export const PART = 'a fraction between 0 and 1, or an integer of at least 1';
+
+export function isPart(value: unknown): value is number {
+  return typeof value === 'number' && value > 0 && (value < 1 || Number.isSafeInteger(value));
 }
 
 /** A value, short enough for a message. */

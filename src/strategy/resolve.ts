@@ -6,12 +6,14 @@ import { type ClusterDevice, type ClusterSpec, deviceFinder } from '../cluster/c
 import { GradsyncError } from '../errors.js';
 import type { GradientPair, TrainingGraph } from '../graph/training-graph.js';
 import { sortPlans } from './codec.js';
-import type {
-  PartitionPlan,
-  ResolvedStrategy,
-  Strategy,
-  SynchronizerPlan,
-  VariablePlan,
+import { isPart, PART } from './json-cursor.js';
+import {
+  type PartitionPlan,
+  type ResolvedStrategy,
+  type Strategy,
+  type SynchronizerPlan,
+  TOP_K,
+  type VariablePlan,
 } from './strategy.js';
 
 type FindDevice = (name: string) => ClusterDevice;
@@ -111,9 +113,14 @@ function checkProxy(plan: SynchronizerPlan, { variable, gradient }: GradientPair
   }
 }
 
-/** What is rounded or left out of slices could not be told from rows that were not touched. */
+/** What is rounded or left out of slices could not be told from rows that were not touched. Plans of a builder of one's own were never read from JSON. */
 function checkCompressor(plan: SynchronizerPlan, { variable, gradient }: GradientPair): void {
-  if (plan.kind !== 'collective' || plan.compressor === 'none' || gradient.kind === 'dense') return;
+  if (plan.kind !== 'collective') return;
+  const { compressor, k } = plan;
+  if (k !== undefined && compressor !== TOP_K)
+    throw invalid(variable.name, `no "k" but with ${TOP_K}`, `it with "${compressor}"`, 'remove it');
+  if (k !== undefined && !isPart(k)) throw invalid(variable.name, PART, `"k": ${k}`, 'correct it');
+  if (compressor === 'none' || gradient.kind === 'dense') return;
   const expected = 'no compressor, as its gradient is sparse and only rows of it are sent';
   throw invalid(variable.name, expected, `"${plan.compressor}"`, 'set "compressor": "none"');
 }

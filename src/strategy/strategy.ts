@@ -22,10 +22,17 @@ export const COMPRESSORS = [
   'top-k-error-feedback',
 ] as const;
 
+/** The compressor that sends some elements of a gradient and keeps the others. */
+export const TOP_K = 'top-k-error-feedback';
+/** A thousandth, as deep gradient compression sends. */
+export const DEFAULT_K = 0.001;
+
 export interface CollectivePlan {
   readonly kind: 'collective';
   readonly algorithm: (typeof ALGORITHMS)[number];
   readonly compressor: (typeof COMPRESSORS)[number];
+  /** Of top-k, and of it alone: how many elements of a gradient are sent. Below 1 a part of them, rounded, at least one; else a number. */
+  readonly k?: number;
   /** Variables with the same number may travel in one transfer. */
   readonly group: number;
 }

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { openSession } from '../../src/engine.js';
+import { elementCount } from '../../src/graph/shape.js';
 import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
 import { rewriteFixture, trainSteps } from '../helpers/embedded.js';
+import { fedProgram, openFed, trainFed, unevenValues } from '../helpers/fed-gradients.js';
 import { fixtureNamed, graphPath } from '../helpers/fixtures.js';
 import { FLOAT32_EPSILON } from '../helpers/tolerance.js';
 
@@ -99,9 +101,9 @@ test.serial('what is missing is saved, and training goes on to the same bits', a
 });
 
 /** Every variable of every task after two steps, what compression keeps included. */
-async function trainedInGroups(compressor: string, group: number): Promise<readonly unknown[]> {
+async function trainedInGroups(options: object, group: number): Promise<readonly unknown[]> {
   const images = fixtureNamed('mnist-cnn.resource');
-  const strategy = JSON.stringify({ builder: 'all-reduce', compressor, group });
+  const strategy = JSON.stringify({ builder: 'all-reduce', ...options, group });
   const session = await openEmbeddedSession({
     tasks: rewriteFixture(images, 3, strategy),
     deadlineMs: 60_000,
@@ -115,11 +117,123 @@ async function trainedInGroups(compressor: string, group: number): Promise<reado
   }
 }
 
-for (const compressor of ['none', 'float16-error-feedback']) {
+for (const options of [
+  { compressor: 'none' },
+  { compressor: 'float16-error-feedback' },
+  { compressor: 'top-k-error-feedback', k: 0.05 },
+]) {
   test.serial(
-    `${compressor}: gradients that travel together come to the bits of those that travel alone`,
+    `${options.compressor}: gradients that travel together come to the bits of those that travel alone`,
     async (t) => {
-      t.deepEqual(await trainedInGroups(compressor, 4), await trainedInGroups(compressor, 1));
+      t.deepEqual(await trainedInGroups(options, 4), await trainedInGroups(options, 1));
     },
   );
 }
+
+/** Of all shapes, down to one element. */
+const SHAPES = { kernel: [7, 5], bias: [5], scale: [], shift: [1] } as const;
+type Name = keyof typeof SHAPES;
+const NAMES = Object.keys(SHAPES) as Name[];
+const TASKS = 3;
+
+/** What top-k training comes to, computed one element after the other: the variables, and what each task keeps back. */
+class TopKOracle {
+  readonly variables: Record<Name, Float32Array>;
+  readonly kept: readonly Record<Name, Float32Array>[];
+  readonly #k: number;
+
+  constructor(k: number) {
+    const zeros = () =>
+      Object.fromEntries(NAMES.map((name) => [name, new Float32Array(elementCount(SHAPES[name]))])) as Record<
+        Name,
+        Float32Array
+      >;
+    this.#k = k;
+    this.variables = zeros();
+    this.kept = Array.from({ length: TASKS }, zeros);
+  }
+
+  step(gradients: (task: number) => Readonly<Record<string, readonly number[]>>): void {
+    for (const name of NAMES) {
+      const variable = this.variables[name];
+      const sum = new Float32Array(variable.length);
+      for (const [task, { [name]: kept }] of this.kept.entries()) {
+        for (const [i, gradient] of gradients(task)[name]!.entries()) kept[i]! += gradient;
+        const largest = [...kept.keys()].sort((a, b) => Math.abs(kept[b]!) - Math.abs(kept[a]!) || a - b);
+        for (const i of largest.slice(0, this.#countOf(kept.length))) {
+          sum[i]! += kept[i]!;
+          kept[i] = 0;
+        }
+      }
+      for (const i of variable.keys()) variable[i]! -= Math.fround(sum[i]! / TASKS);
+    }
+  }
+
+  #countOf(size: number): number {
+    return this.#k < 1 ? Math.max(1, Math.round(this.#k * size)) : this.#k;
+  }
+}
+
+const fed = (task: number, step: number) =>
+  Object.fromEntries(
+    NAMES.map((name, i) => [name, unevenValues(100 * step + 10 * task + i, elementCount(SHAPES[name]))]),
+  );
+
+for (const [k, group] of [
+  [0.2, 64],
+  [1, 64],
+  [5, 1],
+  [1000, 64],
+] as const) {
+  test(`top-k of ${k}: every variable and all that is kept back have the bits of the oracle, step by step`, async (t) => {
+    const program = fedProgram(SHAPES, fed, 4);
+    const strategy = JSON.stringify({
+      builder: 'all-reduce',
+      compressor: 'top-k-error-feedback',
+      k,
+      group,
+    });
+    const session = await openFed(program, strategy, TASKS);
+    t.teardown(() => session.close());
+    await session.initialize();
+    const oracle = new TopKOracle(k);
+    for (let step = 0; step < program.steps; step++) {
+      oracle.step((task) => fed(task, step));
+      await trainFed(session, program, step, step + 1);
+      for (let task = 0; task < TASKS; task++) {
+        const values = await session.readVariables(task);
+        for (const name of NAMES) {
+          t.deepEqual(values.get(name)!.data, oracle.variables[name], `${name} of task ${task}`);
+          const kept = values.get(`gradsync/${name}/residual`)?.data;
+          if (kept !== undefined) t.deepEqual(kept, oracle.kept[task]![name], `kept of ${name}`);
+          // What is sent whole leaves nothing to keep.
+          else t.true(oracle.kept[task]![name].every((value) => value === 0));
+        }
+      }
+    }
+  });
+}
+
+test('what is no number is sent at once, and is not kept back', async (t) => {
+  const broken = Float32Array.from([8, 1, Number.NaN, 2]);
+  const program = fedProgram(
+    { w: [4] },
+    (task, step) => ({ w: task === 1 && step === 0 ? [...broken] : [4, 1, 1, 1] }),
+    2,
+  );
+  const session = await openFed(
+    program,
+    '{"builder": "all-reduce", "compressor": "top-k-error-feedback", "k": 1}',
+    2,
+  );
+  t.teardown(() => session.close());
+  await session.initialize();
+  await trainFed(session, program, 0, 1);
+  const after = async (task: number, name: string) => [
+    ...(await session.readVariables(task)).get(name)!.data,
+  ];
+  t.deepEqual(await after(0, 'w'), [-2, 0, Number.NaN, 0]);
+  t.deepEqual(await after(1, 'gradsync/w/residual'), [8, 1, 0, 2]);
+  await trainFed(session, program, 1, 2);
+  t.deepEqual(await after(0, 'w'), [-2 - (4 + 12) / 2, 0, Number.NaN, 0]);
+});

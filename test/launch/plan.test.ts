@@ -110,6 +110,8 @@ test('a collective goes around a ring: twice for a sum, once for slices, in the 
     [each, each],
   ]);
   t.is((await dense('bfloat16'))[0]![0], Math.ceil((size * 2) / 3));
+  // A thousandth of the elements goes to two others, each with its position.
+  t.is((await dense('top-k-error-feedback'))[0]![0], 2 * Math.round(size / 4 / 1000) * (4 + 4));
   const { variables } = await overviewOf(t, 'words-sgd.resource', 3, '--strategy', 'all-reduce');
   const { traffic, synchronizer, sparseForm } = variables['embedding']!;
   t.deepEqual([synchronizer, sparseForm], ['collective', 'concatenated']);

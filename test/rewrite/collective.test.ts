@@ -136,3 +136,52 @@ test('a variable whose rank is not known cannot be gathered', (t) => {
     'known rank',
   );
 });
+
+test('error feedback asks for a known shape', (t) => {
+  const training = trainingOf([{ name: 'w', shape: null }]);
+  for (const compressor of ['float16-error-feedback', 'top-k-error-feedback']) {
+    const strategy = JSON.stringify({ builder: 'all-reduce', compressor });
+    throwsTyped(t, () => rewrittenFor(training, 2, 0, { strategy }), 'UNIMPLEMENTED', '"w"', 'a known shape');
+  }
+});
+
+const largest = (k: number): string =>
+  JSON.stringify({ builder: 'all-reduce', compressor: 'top-k-error-feedback', k });
+
+test('top-k sends a part of the elements, at least one, or a number of them', (t) => {
+  const training = trainingOf([
+    { name: 'large', shape: [2000, 3] },
+    { name: 'few', shape: [7] },
+  ]);
+  const sentFor = (k: number) => {
+    const { variables } = rewrittenFor(training, 2, 0, { strategy: largest(k) }).plan;
+    return [variables['large']?.k, variables['few']?.k];
+  };
+  t.deepEqual(sentFor(0.001), [6, 1]);
+  // Seven hundredths of a hundred are a little more than 7 in floating point.
+  t.deepEqual(sentFor(0.07), [420, 1]);
+  t.deepEqual(sentFor(5), [5, 5]);
+  t.deepEqual(sentFor(100), [100, 7]);
+});
+
+test('where top-k leaves nothing out, gradients travel as they are, without indices', (t) => {
+  const training = trainingOf([{ name: 'w', shape: [4] }]);
+  const typesFor = (k: number) =>
+    collectivesOf(rewrittenFor(training, 2, 0, { strategy: largest(k) })).map(({ type }) => type);
+  t.deepEqual(typesFor(3), ['CollectiveGatherV2', 'CollectiveGatherV2']);
+  t.deepEqual(typesFor(4), ['CollectiveReduceV2']);
+});
+
+test('top-k counts positions in 32 bits: gradients that are too many do not travel together, one that is too large not at all', (t) => {
+  const sized = (...sizes: readonly number[]) => {
+    const training = trainingOf(sizes.map((size, i) => ({ name: `w${i}`, shape: [size] })));
+    const updates = training.pairs.map(({ update }) => update);
+    training.graph.add({ name: 'train_op', type: 'NoOp', controlInputs: updates });
+    return training;
+  };
+  const countFor = (training: TrainingGraph) =>
+    collectivesOf(rewrittenFor(training, 2, 0, { strategy: largest(1) })).length;
+  t.is(countFor(sized(2 ** 30, 2 ** 30 - 1)), 2);
+  t.is(countFor(sized(2 ** 30, 2 ** 30)), 4);
+  throwsTyped(t, () => countFor(sized(2 ** 31)), 'UNIMPLEMENTED', '"w0"', 'partitioned-all-reduce');
+});

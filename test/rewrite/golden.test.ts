@@ -70,6 +70,11 @@ test(isGolden, 'linear-regression.resource', 2, 0, { strategy: ALL_REDUCE });
 test(isGolden, 'linear-regression.resource', 2, 1, { strategy: ALL_REDUCE });
 test(isGolden, 'spam.resource', 2, 1, { strategy: ALL_REDUCE });
 test(isGolden, 'linear-regression.resource', 2, 1, { replicas: 2, strategy: ALL_REDUCE });
+const LARGEST = [
+  '.top-k',
+  '{"builder": "all-reduce", "compressor": "top-k-error-feedback", "k": 0.25}',
+] as const;
+test(isGolden, 'shared-gradient.resource', 2, 1, { strategy: LARGEST });
 const SHARDS = ['.partition', '{"builder": "partitioned-ps", "shards": 2, "minShardBytes": 64}'] as const;
 test(isGolden, 'words-sgd.resource', 1, 0, { strategy: SHARDS });
 test(isGolden, 'words-adam.reference', 2, 0, { strategy: SHARDS });

@@ -110,11 +110,6 @@ const refusesPlan = test.macro({
 });
 
 test(refusesPlan, { staleness: 2, proxy: true }, '"proxy": false');
-test(
-  refusesPlan,
-  { kind: 'collective', algorithm: 'auto', compressor: 'top-k-error-feedback', group: 0 },
-  'float16-error-feedback',
-);
 
 test('a task the cluster has not is refused', (t) => {
   const training = trainingOf('linear-regression.resource');

@@ -2,7 +2,7 @@ import test from 'ava';
 import { resolveCluster } from '../../src/cluster/cluster-spec.js';
 import { parseResourceSpec } from '../../src/cluster/resource-spec.js';
 import { findBuilder } from '../../src/strategy/find-builder.js';
-import { decodeStrategy, encodeStrategy, resolveStrategy } from '../../src/strategy/index.js';
+import { allReduce, decodeStrategy, encodeStrategy, resolveStrategy } from '../../src/strategy/index.js';
 import { summarize } from '../../src/strategy/model-summary.js';
 import { throwsTyped } from '../helpers/throws.js';
 import { trainingOf } from '../helpers/training.js';
@@ -40,6 +40,20 @@ test('a compressor is for dense gradients', (t) => {
   t.like(plans['table'], { compressor: 'none', algorithm: 'ring' });
 });
 
+test('top-k sends a thousandth unless told how many', (t) => {
+  const compressor = 'top-k-error-feedback';
+  t.like(plansOf(JSON.stringify({ builder: 'all-reduce', compressor }))['bias'], { compressor, k: 0.001 });
+  const plans = plansOf(JSON.stringify({ builder: 'parallax', compressor, k: 3 }));
+  t.like(plans['bias'], { compressor, k: 3 });
+  const { variables } = allReduce({ compressor, k: 3 }).build(summary, cluster);
+  t.deepEqual(variables.find(({ variable }) => variable === 'table')?.synchronizer, {
+    kind: 'collective',
+    algorithm: 'auto',
+    compressor: 'none',
+    group: 0,
+  });
+});
+
 test('parallax keeps variables with sparse gradients on servers, spread by bytes, without proxies', (t) => {
   const plans = plansOf('{"builder": "parallax", "compressor": "float16"}');
   t.like(plans['wide'], { kind: 'collective', compressor: 'float16', group: 0 });
@@ -73,13 +87,31 @@ test('a plan that compresses slices is refused', (t) => {
   );
 });
 
+test('a plan with a k that it cannot have is refused, whoever made it', (t) => {
+  const strategy = findBuilder('all-reduce').build(summary, cluster);
+  const refused = (change: object, ...parts: string[]) => {
+    const variables = strategy.variables.map((plan) => ({
+      ...plan,
+      synchronizer: { ...plan.synchronizer, ...change } as typeof plan.synchronizer,
+    }));
+    const resolve = () => resolveStrategy({ ...strategy, variables }, training, cluster);
+    throwsTyped(t, resolve, 'INVALID_ARGUMENT', ...parts);
+  };
+  refused({ k: 3 }, 'top-k-error-feedback', '"none"');
+  refused({ compressor: 'top-k-error-feedback', k: -1 }, 'between 0 and 1', '-1');
+  throwsTyped(t, () => allReduce({ k: 2 }).build(summary, cluster), 'INVALID_ARGUMENT', '"k"', '"none"');
+  const half = () => allReduce({ compressor: 'top-k-error-feedback', k: 1.5 }).build(summary, cluster);
+  throwsTyped(t, half, 'INVALID_ARGUMENT', '"k"', '1.5');
+});
+
 test('options of other builders and impossible values are refused', (t) => {
   const refused = (text: string, ...parts: string[]) =>
     throwsTyped(t, () => findBuilder(text).build(summary, cluster), 'INVALID_ARGUMENT', ...parts);
-  refused('{"builder": "all-reduce", "proxy": true}', 'group, compressor, algorithm', '"proxy"');
+  refused('{"builder": "all-reduce", "proxy": true}', 'group, compressor, k, algorithm', '"proxy"');
   refused('{"builder": "ps", "group": 1}', 'staleness, sync, proxy', '"group"');
   refused('{"builder": "all-reduce", "group": 0}', 'at least 1', '0');
   refused('{"builder": "all-reduce", "compressor": "gzip"}', 'strategy.compressor', '"gzip"');
+  refused('{"builder": "all-reduce", "compressor": "top-k-error-feedback", "k": 2.5}', 'strategy.k', '2.5');
   refused('{"builder": "parallax", "algorithm": "tree"}', 'strategy.algorithm', '"tree"');
   refused('{"staleness": 1}', '"builder"');
 });

@@ -8,7 +8,7 @@ import {
   printStrategy,
   sortPlans,
 } from '../../src/strategy/codec.js';
-import { ALGORITHMS, COMPRESSORS, type Strategy } from '../../src/strategy/strategy.js';
+import { ALGORITHMS, COMPRESSORS, type Strategy, TOP_K } from '../../src/strategy/strategy.js';
 import { throwsTyped } from '../helpers/throws.js';
 
 const text = fc.string({ minLength: 1, maxLength: 8, unit: 'grapheme' });
@@ -23,7 +23,14 @@ const synchronizer = fc.oneof(
   fc.record({
     kind: fc.constant('collective' as const),
     algorithm: fc.constantFrom(...ALGORITHMS),
-    compressor: fc.constantFrom(...COMPRESSORS),
+    compressor: fc.constantFrom(...COMPRESSORS.filter((each) => each !== TOP_K)),
+    group: fc.nat(),
+  }),
+  fc.record({
+    kind: fc.constant('collective' as const),
+    algorithm: fc.constantFrom(...ALGORITHMS),
+    compressor: fc.constant(TOP_K),
+    k: fc.oneof(fc.integer({ min: 1 }), fc.double({ min: 0.001, max: 0.999 })),
     group: fc.nat(),
   }),
 );
@@ -73,6 +80,13 @@ test('the canonical text does not depend on the order of variables or fields', (
         .join(',') +
       ']}',
   );
+});
+
+test('top-k without k sends a thousandth, and that is written', (t) => {
+  const plan = { kind: 'collective', algorithm: 'auto', compressor: TOP_K, group: 0 };
+  const { variables } = decodeStrategy(withSynchronizer(plan));
+  t.deepEqual(variables[0]?.synchronizer, { ...plan, k: 0.001 } as (typeof variables)[0]['synchronizer']);
+  t.true(canonicalStrategy(decodeStrategy(withSynchronizer(plan))).includes('"k":0.001'));
 });
 
 test('a strategy that was read is frozen throughout', (t) => {
@@ -127,6 +141,14 @@ const BAD: readonly [title: string, value: unknown, ...parts: string[]][] = [
   ['a synchronizer that is null', withSynchronizer(null), 'synchronizer', '"kind"'],
   ['an unknown algorithm', withSynchronizer({ ...collective, algorithm: 'tree' }), 'algorithm', '"tree"'],
   ['an unknown compressor', withSynchronizer({ ...collective, compressor: 'zip' }), 'compressor', '"zip"'],
+  [
+    'a k that is no part',
+    withSynchronizer({ ...collective, compressor: TOP_K, k: 1.5 }),
+    'synchronizer.k',
+    '1.5',
+  ],
+  ['a k of nothing', withSynchronizer({ ...collective, compressor: TOP_K, k: 0 }), 'between 0 and 1', '0'],
+  ['a k of another compressor', withSynchronizer({ ...collective, k: 2 }), TOP_K, '"none"'],
   [
     'a partition without shards',
     withSynchronizer(collective, { partition: { axis: 0, shards: [] } }),

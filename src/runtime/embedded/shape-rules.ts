@@ -173,6 +173,9 @@ const argBest = of(
     elements && shape.toSpliced(normalizeAxis(operation, elements[0]!, shape.length), 1),
 );
 
+const topK: Rule = (_, [input, k]) =>
+  input?.shape.length && k?.elements ? { shape: [...input.shape.slice(0, -1), k.elements[0]!] } : undefined;
+
 const inTopK = of(2, (operation, { shape }, targets) => {
   if (!sameShape(targets.shape, [shape[0] ?? -1]))
     throw invalid(operation, `${shape[0]} targets`, printShape(targets.shape));
@@ -283,7 +286,7 @@ export const SHAPE_RULES: Readonly<Record<string, Rule>> = {
     'IsInf',
     'LogicalNot',
   ),
-  ...table(unary, 'Softmax', 'LogSoftmax', 'ZerosLike', 'OnesLike', 'ClipByValue'),
+  ...table(unary, 'Softmax', 'LogSoftmax', 'ZerosLike', 'OnesLike', 'ClipByValue', 'TensorScatterUpdate'),
   ...table(broadcast, 'RealDiv', 'Div', 'TruncateDiv', 'TruncateMod', 'Mod', 'DivNoNan'),
   ...table(broadcast, 'MulNoNan', 'Xdivy', 'Xlogy', 'FloorDiv', 'FloorMod', 'Maximum', 'Minimum', 'Pow'),
   ...table(
@@ -319,6 +322,7 @@ export const SHAPE_RULES: Readonly<Record<string, Rule>> = {
     'Add',
     'AddV2',
   ),
+  TopKV2: topK,
   Sub: arithmetic((a, b) => a - b),
   Mul: arithmetic((a, b) => a * b),
   Cast: cast,

@@ -12,6 +12,7 @@ import { OPTIONAL_KERNELS } from './optional.js';
 import { POOL_KERNELS } from './pool.js';
 import { RANDOM_KERNELS } from './random.js';
 import { REDUCE_KERNELS } from './reduce.js';
+import { SCATTER_KERNELS } from './scatter.js';
 import { SELECT_KERNELS } from './select.js';
 import { SHAPE_KERNELS } from './shape.js';
 import { SLICE_KERNELS } from './slice.js';
@@ -19,6 +20,7 @@ import { SOFTMAX_KERNELS } from './softmax.js';
 import { STACK_KERNELS } from './stack.js';
 import { TENSOR_ARRAY_KERNELS } from './tensor-array.js';
 import { TENSOR_LIST_KERNELS } from './tensor-list.js';
+import { TOP_K_KERNELS } from './top-k.js';
 import { UNARY_KERNELS } from './unary.js';
 
 export const COMPUTE_KERNELS: KernelTable = {
@@ -28,7 +30,9 @@ export const COMPUTE_KERNELS: KernelTable = {
   ...SLICE_KERNELS,
   ...ARRAY_KERNELS,
   ...GATHER_KERNELS,
+  ...SCATTER_KERNELS,
   ...SELECT_KERNELS,
+  ...TOP_K_KERNELS,
   ...BINARY_KERNELS,
   ...UNARY_KERNELS,
   ...ACTIVATION_KERNELS,
