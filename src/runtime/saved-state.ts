@@ -29,13 +29,15 @@ function variablesByName(executor: Executor, rounds: BackgroundRounds): Map<stri
   return result;
 }
 
-/** Variables without a value are left out. */
+/** Variables without a value are left out; FAILED_PRECONDITION if none has one. */
 export async function stateToSave(executor: Executor, rounds: BackgroundRounds): Promise<TensorFile> {
   const tensors = new Map<string, TensorData>();
-  for (const [name, variable] of variablesByName(executor, rounds)) {
+  const variables = variablesByName(executor, rounds);
+  for (const [name, variable] of variables) {
     const value = executor.readVariable(variable);
     if (value !== undefined) tensors.set(name, value);
   }
+  if (variables.size > 0 && tensors.size === 0) throw nothingToSave();
   return { tensors, metadata: { format: FORMAT, progress: JSON.stringify(await executor.progress()) } };
 }
 
@@ -133,6 +135,14 @@ function checkFits(variable: VariableInfo, value: TensorData | undefined, name: 
   if (fits) return;
   const received = `${value.dtype} [${value.shape}]`;
   throw mismatch(file, `${dtype} [${shape}] for "${name}"`, received, 'INVALID_ARGUMENT');
+}
+
+function nothingToSave(): GradsyncError {
+  return new GradsyncError('FAILED_PRECONDITION', 'Saving', {
+    expected: 'a variable with a value',
+    received: 'a session that was not initialized',
+    remedy: 'call initialize() or restore() first',
+  });
 }
 
 function mismatch(

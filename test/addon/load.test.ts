@@ -1,16 +1,15 @@
 /** The loader: it finds the build, and says everything about one that does not load. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { loadAddon } from '../../src/addon/load.js';
 import { GradsyncError } from '../../src/errors.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { projectPath } from '../helpers/paths.js';
 
 function folderOf(t: ExecutionContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'gradsync-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder(t);
   return folder;
 }
 

@@ -1,12 +1,12 @@
 /** The fused optimizers against TensorFlow's own kernels: what TensorFlow made of the same inputs, bit by bit, on every instruction set. */
 import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { NativeOptimizer, NativeSession } from '../../src/addon/native.js';
 import { addon, floats, sessionOf } from '../helpers/addon.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { projectPath } from '../helpers/paths.js';
 import { findTensorflow, runPython, tensorflowTest } from '../helpers/tensorflow.js';
 
@@ -102,8 +102,7 @@ for (const one of cases) {
 
 const search = findTensorflow();
 async function exported(t: ExecutionContext, python: string, ...args: string[]): Promise<readonly Case[]> {
-  const folder = await mkdtemp(join(tmpdir(), 'gradsync-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder(t);
   const file = join(folder, 'vectors.json');
   await runPython(python, [EXPORT, file, ...args]);
   return read(await readFile(file, 'utf8'));

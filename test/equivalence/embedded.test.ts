@@ -1,13 +1,12 @@
 /**
  * Training on the embedded runtime beyond the matrix (matrix.test.ts): the published numbers, and that the same comes to the same bits.
  */
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
 import { rewriteFixture, stepRequests, trainSteps } from '../helpers/embedded.js';
 import { type Fixture, fixtureNamed } from '../helpers/fixtures.js';
+import { temporaryFolder } from '../helpers/folder.js';
 
 /** Opens a fixture's session, initialized; closes it whatever happens. */
 async function withFixture<T>(
@@ -53,7 +52,7 @@ for (const kind of ['resource', 'reference']) {
 for (const name of ['mnist-cnn.resource', 'spam-clipped.reference', 'words-adam.resource']) {
   test.serial(`${name}: training saved and resumed comes to the same bits`, async (t) => {
     const fixture = fixtureNamed(name);
-    const path = join(await mkdtemp(join(tmpdir(), 'gradsync-')), 'checkpoint.safetensors');
+    const path = join(temporaryFolder(t), 'checkpoint.safetensors');
     const whole = await withFixture(fixture, 2, 'ps-lb', async (session) => {
       await trainSteps(session, fixture, 0, 1);
       await session.save(path);

@@ -1,6 +1,5 @@
 /** Checkpoints of variables in shards: they hold the variables of the program, whoever writes or reads them. */
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { transform } from '../../src/engine.js';
@@ -8,13 +7,13 @@ import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
 import { rewriteFixture, trainSteps } from '../helpers/embedded.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { type Fixture, fixtureNamed, graphPath, readOracle } from '../helpers/fixtures.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { projectPath } from '../helpers/paths.js';
 import type { FileTensor } from '../helpers/tensor-file.js';
 import { findTensorflow, freePorts, runPython, tensorflowTest } from '../helpers/tensorflow.js';
 
 const split = (shards: number): string =>
   `{"builder": "partitioned-ps", "shards": ${shards}, "minShardBytes": 1}`;
-const scratch = (): string => mkdtempSync(join(tmpdir(), 'gradsync-partition-'));
 
 type State = ReadonlyMap<string, FileTensor>;
 const stateOf = async (session: Session): Promise<State> => (await session.readVariables()) as State;
@@ -38,7 +37,7 @@ for (const file of ['state.safetensors', 'model.ckpt-1']) {
     `${file}: what shards saved is read whole, and in another number of shards, and trains on to the oracle`,
     async (t) => {
       const fixture = fixtureNamed('words-adam.reference');
-      const path = join(scratch(), file);
+      const path = join(temporaryFolder(t), file);
       const saved = await withSession(fixture, split(3), async (session) => {
         await session.initialize();
         await trainSteps(session, fixture, 0, 1);
@@ -65,13 +64,11 @@ for (const file of ['state.safetensors', 'model.ckpt-1']) {
 
 const tensorflow = findTensorflow();
 
-/** Graph and plan of one task in a folder. */
-async function transformed(fixture: Fixture, strategy: string): Promise<string> {
+/** Graph and plan of one task, written into a folder; gives its name. */
+async function transformed(folder: string, fixture: Fixture, strategy: string): Promise<string> {
   const [port] = await freePorts(1);
   const resources = { nodes: [{ address: '127.0.0.1', port: port! }] };
   const { graph, plan } = transform({ graph: graphPath(fixture), resources, strategy, task: 0 });
-  const folder = join(scratch(), 'task');
-  mkdirSync(folder);
   writeFileSync(join(folder, 'graph.pb'), graph);
   writeFileSync(join(folder, 'plan.json'), JSON.stringify(plan));
   return folder;
@@ -90,7 +87,7 @@ tensorflowTest(
       SAVED.map(async ([name, strategy]) => {
         const fixture = fixtureNamed(name);
         return {
-          folder: await transformed(fixture, strategy),
+          folder: await transformed(temporaryFolder(t), fixture, strategy),
           graph: graphPath(fixture),
           feeds: projectPath('test', 'fixtures', 'feeds', `${fixture.feeds}.tensors`),
           train: fixture.trainOp,
@@ -98,7 +95,7 @@ tensorflowTest(
         };
       }),
     );
-    const file = join(scratch(), 'jobs.json');
+    const file = join(temporaryFolder(t), 'jobs.json');
     writeFileSync(file, JSON.stringify(jobs));
     const { stdout } = await runPython(python, [projectPath('test', 'helpers', 'saver_run.py'), file]);
     const results = stdout

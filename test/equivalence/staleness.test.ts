@@ -2,8 +2,6 @@
  * Bounded staleness, embedded. One worker is held back, by counting steps: the others run ahead of it as far as they may, and no further. What
  * comes out is what an oracle comes to that replays the lags that were recorded.
  */
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { GradsyncError } from '../../src/errors.js';
@@ -14,6 +12,7 @@ import { type EmbeddedTask, openEmbeddedSession, type RunRequest, Session } from
 import { rewriteFixture, stepRequests } from '../helpers/embedded.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { allFixtures, type Fixture, fixtureNamed, readFeeds, readOracle } from '../helpers/fixtures.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { replayLags } from '../helpers/replay-lags.js';
 import { afterSteady } from '../helpers/steady.js';
 import { largestDifference, variableTolerance } from '../helpers/tolerance.js';
@@ -248,7 +247,7 @@ test.serial(
   async (t) => {
     const fixture = fixtureNamed('words-adam-clipped.resource');
     const setting = { workers: 2, staleness: 1 };
-    const path = join(await mkdtemp(join(tmpdir(), 'gradsync-')), 'checkpoint.safetensors');
+    const path = join(temporaryFolder(t), 'checkpoint.safetensors');
     const request = requestsOf(fixture);
     const step = async (session: Session, number: number): Promise<void> => {
       await session.run([request(0, number), request(1, number)]);

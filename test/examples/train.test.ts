@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { shuffledRows } from '../../examples/train/dataset.js';
 import { maxDifference, type Row } from '../../examples/train/table.js';
-import { runProgram, temporaryFolder } from '../helpers/cli.js';
+import { runProgram } from '../helpers/cli.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { projectPath } from '../helpers/paths.js';
 
 const SCRIPT = projectPath('dist', 'examples', 'train.js');

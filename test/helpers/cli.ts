@@ -1,9 +1,5 @@
-/** Runs the real `gradsync` command in a process of its own, and makes folders that vanish with the test. */
+/** Runs the real `gradsync` command, and other programs of the project, in a process of its own. */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import { projectPath } from './paths.js';
 
 export interface CliResult {
@@ -28,11 +24,4 @@ export function runProgram(script: string, args: readonly string[], deadlineMs: 
       (_, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
     );
   });
-}
-
-/** An empty folder, removed when the test ends. */
-export function temporaryFolder(t: ExecutionContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'gradsync-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }

@@ -1,9 +1,9 @@
 /** The committed fixtures hang together: files are there, feeds and oracle agree with the list, the published numbers come out. */
-import { existsSync, mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { allFixtures, fixtureNamed, graphPath, MOST_WORKERS, readFeeds, readOracle } from './fixtures.js';
+import { temporaryFolder } from './folder.js';
 import { type FileTensor, readTensors, writeTensors } from './tensor-file.js';
 import { largestDifference, sumTolerance, variableTolerance } from './tolerance.js';
 
@@ -54,7 +54,7 @@ test('the published first step of the linear regression: gradients -4.17503 and 
 });
 
 test('a tensor file gives back what was written', (t) => {
-  const path = join(mkdtempSync(join(tmpdir(), 'gradsync-')), 'a.tensors');
+  const path = join(temporaryFolder(t), 'a.tensors');
   const tensors = new Map<string, FileTensor>([
     ['a', { dtype: 'float32', shape: [2, 2], data: Float32Array.of(1, -0, Number.NaN, 4) }],
     ['scalar', { dtype: 'int64', shape: [], data: BigInt64Array.of(2n ** 40n) }],

@@ -2,8 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Overview, TaskTraffic } from '../../src/engine.js';
-import { type CliResult, runCli, temporaryFolder } from '../helpers/cli.js';
+import { type CliResult, runCli } from '../helpers/cli.js';
 import { fixtureNamed, graphPath } from '../helpers/fixtures.js';
+import { temporaryFolder } from '../helpers/folder.js';
 
 function planOf(
   t: ExecutionContext,

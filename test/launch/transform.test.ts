@@ -5,7 +5,8 @@ import { encodeGraphDef } from '../../src/graph/codec/graph-def.js';
 import { decodeGraphFile } from '../../src/graph/codec/graph-file.js';
 import { Graph } from '../../src/graph/graph.js';
 import type { Plan } from '../../src/rewrite/plan.js';
-import { type CliResult, runCli, temporaryFolder } from '../helpers/cli.js';
+import { type CliResult, runCli } from '../helpers/cli.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { projectPath } from '../helpers/paths.js';
 
 const LINE = projectPath('test', 'fixtures', 'linear-regression.resource.meta');

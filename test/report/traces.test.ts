@@ -1,5 +1,5 @@
 /** Traces: what is printed of spans, what is summed, and what a session really records. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -13,6 +13,7 @@ import {
   type TraceSpan,
 } from '../../src/runtime/index.js';
 import { fixtureNamed, graphPath } from '../helpers/fixtures.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { handBuiltTasks, trainRequests } from '../helpers/hand-built.js';
 
 function span(kind: SpanKind, beginMs: number, durationMs: number, type = ''): TraceSpan {
@@ -123,26 +124,21 @@ test('a session gives the spans of all tasks when it has ended, none of them out
 });
 
 test('the option trace of a session writes a file when it is closed, and touches none before', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'gradsync-trace-'));
+  const folder = temporaryFolder(t);
   const trace = join(folder, 'trace.json');
-  try {
-    const resources = { nodes: [{ address: 'localhost', tasks: 2 }] };
-    const graph = graphPath(fixtureNamed('linear-regression.resource'));
-    const session = await openSession({ graph, resources, strategy: 'ps', trace });
-    await session.initialize();
-    t.false(existsSync(trace), 'a session that is killed leaves no empty file');
-    await session.close();
-    const events = eventsOf(readFileSync(trace, 'utf8'));
-    t.deepEqual(new Set(events.map(({ tid }) => tid)), new Set([0, 1]));
-    t.true(events.some(({ cat }) => cat === 'run'));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  const resources = { nodes: [{ address: 'localhost', tasks: 2 }] };
+  const graph = graphPath(fixtureNamed('linear-regression.resource'));
+  const session = await openSession({ graph, resources, strategy: 'ps', trace });
+  await session.initialize();
+  t.false(existsSync(trace), 'a session that is killed leaves no empty file');
+  await session.close();
+  const events = eventsOf(readFileSync(trace, 'utf8'));
+  t.deepEqual(new Set(events.map(({ tid }) => tid)), new Set([0, 1]));
+  t.true(events.some(({ cat }) => cat === 'run'));
 });
 
 test('a file is found to be writable, or not, without a trace of it', (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'gradsync-trace-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder(t);
   const [kept, none] = [join(folder, 'kept.json'), join(folder, 'none.json')];
   writeFileSync(kept, 'of before');
   tryWriting(kept);

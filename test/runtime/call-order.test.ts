@@ -1,9 +1,8 @@
 /** Calls that are not awaited are carried out in the order in which they were made. */
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { handBuiltTasks, trainRequests } from '../helpers/hand-built.js';
 
 const STEP = trainRequests([
@@ -15,7 +14,7 @@ const READ = { feeds: {}, fetches: ['w/read:0'] };
 async function open(t: ExecutionContext): Promise<{ session: Session; path: string }> {
   const session = await openEmbeddedSession({ tasks: handBuiltTasks(2), deadlineMs: 20_000 });
   t.teardown(() => session.close());
-  return { session, path: join(await mkdtemp(join(tmpdir(), 'gradsync-')), 'c.safetensors') };
+  return { session, path: join(temporaryFolder(t), 'c.safetensors') };
 }
 
 async function read(session: Session): Promise<number[]> {

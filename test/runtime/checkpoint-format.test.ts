@@ -1,23 +1,13 @@
 /** Sessions save and restore in the format that is asked for, or that path and files say. */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
 import { findTensor, openBundle, tensorNames } from '../../src/runtime/tensor-bundle/read-bundle.js';
 import { encodeBundle } from '../../src/runtime/tensor-bundle/write-bundle.js';
 import { readAll } from '../helpers/bundles.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { handBuiltTasks, trainRequests } from '../helpers/hand-built.js';
-
-const folderOf = (): string => mkdtempSync(join(tmpdir(), 'gradsync-'));
 
 async function opened(t: ExecutionContext, tasks: number): Promise<Session> {
   const session = await openEmbeddedSession({ tasks: handBuiltTasks(tasks) });
@@ -37,7 +27,7 @@ const stateOf = async (session: Session) =>
   Promise.all(Array.from({ length: session.taskCount }, (_, task) => session.readVariables(task)));
 
 test('a path that ends as TensorFlow names checkpoints has its format, another that of safetensors', async (t) => {
-  const folder = folderOf();
+  const folder = temporaryFolder(t);
   const session = await trained(t, 2, 2);
   await session.save(join(folder, 'm.ckpt'));
   await session.save(join(folder, 'm.ckpt-12'));
@@ -61,7 +51,7 @@ test('a path that ends as TensorFlow names checkpoints has its format, another t
 });
 
 test('where a file and a checkpoint of TensorFlow have one name, the format must be given', async (t) => {
-  const path = join(folderOf(), 'm.ckpt');
+  const path = join(temporaryFolder(t), 'm.ckpt');
   const session = await trained(t, 1, 1);
   await session.save(path);
   await session.run(trainRequests([[3, 3]]));
@@ -75,7 +65,7 @@ test('where a file and a checkpoint of TensorFlow have one name, the format must
 });
 
 test('a session of other tasks takes the variables, and those of its own tasks from those of the program', async (t) => {
-  const path = join(folderOf(), 'm.ckpt');
+  const path = join(temporaryFolder(t), 'm.ckpt');
   const two = await trained(t, 2, 3);
   await two.save(path);
   const [chief] = await stateOf(two);
@@ -88,7 +78,7 @@ test('a session of other tasks takes the variables, and those of its own tasks f
 });
 
 test('a checkpoint that lacks a variable, or has another dtype or shape, is refused and changes nothing', async (t) => {
-  const folder = folderOf();
+  const folder = temporaryFolder(t);
   const session = await trained(t, 1, 1);
   const path = join(folder, 'm.ckpt');
   await session.save(path);
@@ -112,7 +102,7 @@ test('a checkpoint that lacks a variable, or has another dtype or shape, is refu
 });
 
 test('a bad format, and a folder without checkpoints, are typed errors', async (t) => {
-  const folder = folderOf();
+  const folder = temporaryFolder(t);
   const session = await trained(t, 1, 0);
   const bad = { format: 'onnx' } as unknown as { format: 'tensorflow' };
   await t.throwsAsync(session.save(join(folder, 'a'), bad), { code: 'INVALID_ARGUMENT' });
@@ -126,7 +116,7 @@ test('a bad format, and a folder without checkpoints, are typed errors', async (
 });
 
 test('a checkpoint that cannot be written leaves the old one, and no drafts', async (t) => {
-  const folder = folderOf();
+  const folder = temporaryFolder(t);
   const path = join(folder, 'm.ckpt');
   const session = await trained(t, 1, 1);
   await session.save(path);
@@ -144,7 +134,7 @@ test('a checkpoint that cannot be written leaves the old one, and no drafts', as
 });
 
 test('what a session adds to the variables is one tensor, which no variable can be called', async (t) => {
-  const path = join(folderOf(), 'm.ckpt');
+  const path = join(temporaryFolder(t), 'm.ckpt');
   await (await trained(t, 2, 1)).save(path);
   const bundle = await openBundle(path);
   t.deepEqual(tensorNames(bundle), ['_gradsync_metadata', 'count', 'task_1/count', 'w']);

@@ -1,12 +1,12 @@
 /** Where checkpoints may be written and read, and what a file must say: everything else is a typed error that names the file. */
-import { lstat, mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { type ErrorCode, GradsyncError } from '../../src/errors.js';
 import { readCheckpoint, writeCheckpoint } from '../../src/runtime/checkpoint.js';
 import { openEmbeddedSession } from '../../src/runtime/index.js';
 import { decodeSafetensors, encodeSafetensors, type TensorFile } from '../../src/runtime/safetensors.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { handBuiltTasks } from '../helpers/hand-built.js';
 import { throwsTyped } from '../helpers/throws.js';
 
@@ -18,10 +18,8 @@ async function rejects(t: ExecutionContext, promise: Promise<unknown>, code: Err
   for (const part of parts) t.true(error?.message.includes(part), error?.message);
 }
 
-const folderOf = (): Promise<string> => mkdtemp(join(tmpdir(), 'gradsync-'));
-
 test('a folder, a device and a path with a null byte are refused', async (t) => {
-  const folder = await folderOf();
+  const folder = temporaryFolder(t);
   const below = join(folder, 'below');
   await mkdir(below);
   await rejects(t, writeCheckpoint(below, EMPTY), 'FAILED_PRECONDITION', below, 'a folder');
@@ -45,7 +43,7 @@ test('a folder, a device and a path with a null byte are refused', async (t) => 
 });
 
 test('through a symbolic link its target is written', async (t) => {
-  const folder = await folderOf();
+  const folder = temporaryFolder(t);
   await mkdir(join(folder, 'real'));
   for (const name of ['there', 'not-there']) {
     const target = join(folder, 'real', name);
@@ -73,7 +71,7 @@ test('metadata that are none are DATA_LOSS naming the file', (t) => {
 });
 
 test('generators that the session does not have are refused naming the file, and change nothing', async (t) => {
-  const folder = await folderOf();
+  const folder = temporaryFolder(t);
   const session = await openEmbeddedSession({ tasks: handBuiltTasks(2) });
   t.teardown(() => session.close());
   await session.initialize();

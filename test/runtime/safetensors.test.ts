@@ -1,5 +1,5 @@
 /** Checkpoints: what is written is read back bit for bit; damaged files are typed errors. */
-import { mkdtemp, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -8,6 +8,7 @@ import { GradsyncError } from '../../src/errors.js';
 import { readCheckpoint, writeCheckpoint } from '../../src/runtime/checkpoint.js';
 import type { TensorData } from '../../src/runtime/executor.js';
 import { decodeSafetensors, encodeSafetensors, type TensorFile } from '../../src/runtime/safetensors.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { throwsTyped } from '../helpers/throws.js';
 
 const EXAMPLE: TensorFile = {
@@ -66,7 +67,7 @@ test('a variable of strings cannot be stored', (t) => {
 });
 
 test('a checkpoint replaces the file in one move and leaves no draft behind', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'gradsync-'));
+  const folder = temporaryFolder(t);
   const path = join(folder, 'c.safetensors');
   await writeCheckpoint(path, { tensors: new Map(), metadata: {} });
   await writeCheckpoint(path, EXAMPLE);

@@ -1,12 +1,12 @@
 /** Sessions on real task threads and the native addon, with graphs small enough to know every number. */
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { type ErrorCode, GradsyncError } from '../../src/errors.js';
 import { attr, attributes } from '../../src/graph/attributes.js';
 import type { Graph } from '../../src/graph/graph.js';
 import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { handBuiltTasks, trainRequests, vector } from '../helpers/hand-built.js';
 
 const DEADLINE_MS = 20_000;
@@ -192,7 +192,7 @@ test('reading before initialization is an error that says what to call', async (
 });
 
 test('training goes on from a checkpoint to the same bits, in a new session', async (t) => {
-  const path = join(await mkdtemp(join(tmpdir(), 'gradsync-')), 'c.safetensors');
+  const path = join(temporaryFolder(t), 'c.safetensors');
   const step = (i: number) =>
     trainRequests([
       [0.1 * i, 1 / i],
@@ -215,7 +215,7 @@ test('training goes on from a checkpoint to the same bits, in a new session', as
 });
 
 test('random numbers go on from a checkpoint where they were, seeded or not', async (t) => {
-  const path = join(await mkdtemp(join(tmpdir(), 'gradsync-')), 'c.safetensors');
+  const path = join(temporaryFolder(t), 'c.safetensors');
   const tasks = handBuiltTasks(2, { edit: addRandom });
   const draw = async (session: Session): Promise<unknown[]> => {
     const request = { feeds: {}, fetches: ['seeded:0', 'unseeded:0'] };
@@ -257,13 +257,23 @@ function addRandom(graph: Graph): void {
 }
 
 test('a checkpoint of another cluster is refused and changes nothing', async (t) => {
-  const path = join(await mkdtemp(join(tmpdir(), 'gradsync-')), 'c.safetensors');
+  const path = join(temporaryFolder(t), 'c.safetensors');
   await withSession(2, (session) => session.save(path));
   await withSession(1, async (session) => {
     await session.run(trainRequests([[1, 1]]));
     await throwsCode(t, session.restore(path), 'INVALID_ARGUMENT', 'progress of 1 tasks');
     t.deepEqual(await weights(session), [-1, -1]);
   });
+});
+
+test('a session without values saves nothing and says so', async (t) => {
+  const folder = temporaryFolder(t);
+  const session = await openEmbeddedSession({ tasks: handBuiltTasks(1) });
+  t.teardown(() => session.close());
+  for (const name of ['none.safetensors', 'none.ckpt']) {
+    await throwsCode(t, session.save(join(folder, name)), 'FAILED_PRECONDITION', 'initialize()');
+  }
+  t.deepEqual(await readdir(folder), []);
 });
 
 test('two sessions at once do not see each other', async (t) => {

@@ -1,6 +1,5 @@
 /** The file `checkpoint`: what TensorFlow writes is read, what is written keeps the checkpoints named before. */
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
@@ -12,8 +11,7 @@ import {
   printState,
   stateFile,
 } from '../../../src/runtime/tensor-bundle/state-file.js';
-
-const folderOf = (): string => mkdtempSync(join(tmpdir(), 'gradsync-'));
+import { temporaryFolder } from '../../helpers/folder.js';
 
 /** As tf.compat.v1.train.Saver writes it. */
 const TENSORFLOWS = `model_checkpoint_path: "model.ckpt-2"
@@ -28,13 +26,13 @@ last_preserved_timestamp: 1732360000.125
 test('what TensorFlow writes is read: relative, absolute and escaped paths', async (t) => {
   const all = ['model.ckpt-1', '/else/where/nàme "x".ckpt', 'model.ckpt-2'];
   t.deepEqual(parseState(TENSORFLOWS), { latest: 'model.ckpt-2', all });
-  const folder = folderOf();
+  const folder = temporaryFolder(t);
   writeFileSync(stateFile(folder), TENSORFLOWS);
   t.is(await latestCheckpoint(folder), join(folder, 'model.ckpt-2'));
 });
 
 test('the checkpoints named before stay, and none is named twice', async (t) => {
-  const folder = folderOf();
+  const folder = temporaryFolder(t);
   for (const name of ['a.ckpt', 'b.ckpt', 'a.ckpt'])
     await replaceFiles([await nextState(join(folder, name))]);
   t.is(
@@ -44,7 +42,7 @@ test('the checkpoints named before stay, and none is named twice', async (t) => 
 });
 
 test('a file of that name that is something else is neither read nor replaced', async (t) => {
-  const folder = folderOf();
+  const folder = temporaryFolder(t);
   await t.throwsAsync(latestCheckpoint(folder), { code: 'NOT_FOUND' });
   for (const text of ['my notes', '{"a": 1}', 'model_checkpoint_path: ""', '']) {
     writeFileSync(stateFile(folder), text);
