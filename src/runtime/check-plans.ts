@@ -38,7 +38,9 @@ const PLAN = {
   background: TEXTS,
   partitions: optional(OBJECT),
   rounds: optional(LIST),
+  variables: optional(OBJECT),
 };
+const VARIABLE = { staleness: optional(COUNT) };
 const FEED = { tensors: NAMES, split: either(COUNT, NOTHING), alike: optional(exactly(true)) };
 const FETCHED_TENSORS = { tensors: NAMES, combine: oneOf(['first', 'concat', 'mean']) };
 const FETCHED_OPERATIONS = { operations: TEXTS };
@@ -68,6 +70,9 @@ function checkForm(plan: RunPlan, task: number): void {
   }
   for (const [name, partition] of Object.entries(plan.partitions ?? {})) {
     checkFields(`${subject}, partition "${name}"`, partition, PARTITION, REMEDY);
+  }
+  for (const [name, variable] of Object.entries(plan.variables ?? {})) {
+    checkFields(`${subject}, variable "${name}"`, variable, VARIABLE, REMEDY);
   }
   for (const [i, rounds] of (plan.rounds ?? []).entries()) {
     checkFields(`${subject}, rounds ${i}`, rounds, ROUNDS, REMEDY);

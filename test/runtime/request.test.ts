@@ -78,6 +78,7 @@ const MALFORMED: readonly [title: string, fields: object, ...parts: string[]][] 
   ['operations by number', { fetches: { train_op: { operations: [1] } } }, '"operations"'],
   ['no background', { background: undefined }, '"background"'],
   ['a partition without shards', { partitions: { w: { axis: 0, shards: [] } } }, 'partition "w"', '"shards"'],
+  ['a staleness below none', { variables: { w: { staleness: -1 } } }, 'variable "w"', '"staleness"', '-1'],
   ['rounds without lag', { rounds: [{ applied: 'a', steps: 's', trains: [] }] }, 'rounds 0', '"lag"'],
 ];
 

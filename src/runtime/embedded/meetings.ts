@@ -8,13 +8,12 @@ import { collectiveKey, keysOf } from './collective-keys.js';
 import { allNodes, type ExecutionPlan } from './execution-plan.js';
 import { addressOf, handleOf, resourceKey, resourceKind } from './handles.js';
 
-const GIVES = new Set([
+const GIVES_GRADIENT = new Set([
   'AccumulatorApplyGradient',
   'ResourceAccumulatorApplyGradient',
   'SparseAccumulatorApplyGradient',
-  'QueueEnqueueV2',
-  'QueueEnqueue',
 ]);
+const GIVES = new Set([...GIVES_GRADIENT, 'QueueEnqueueV2', 'QueueEnqueue']);
 const TAKES = new Set([
   'AccumulatorTakeGradient',
   'ResourceAccumulatorTakeGradient',
@@ -22,6 +21,11 @@ const TAKES = new Set([
   'QueueDequeueV2',
   'QueueDequeue',
 ]);
+
+/** Whether operations of this type give a gradient to an accumulator. */
+export function givesGradient(type: string): boolean {
+  return GIVES_GRADIENT.has(type);
+}
 
 /** Keys of those that a task's graph names. */
 export function meetingsOf(graph: Graph, task: number): string[] {

@@ -4,6 +4,7 @@
  */
 import { GradsyncError } from '../../errors.js';
 import type { Operation } from '../../graph/operation.js';
+import { givesGradient } from './meetings.js';
 
 /** The operations that must have run before one. */
 export type Needed = (operation: Operation) => readonly Operation[];
@@ -16,12 +17,6 @@ export function planOrder(roots: readonly Operation[], needed: Needed): Operatio
   return givingEarly(orderOf(sourcesFirst(orderOf(roots, needed), needed), needed), needed);
 }
 
-/** Operations that give a gradient to an accumulator. */
-const GIVES = new Set([
-  'AccumulatorApplyGradient',
-  'ResourceAccumulatorApplyGradient',
-  'SparseAccumulatorApplyGradient',
-]);
 /** What lies between a gradient and its gift costs nothing. */
 const PASSES_ON = new Set(['Identity', 'NoOp']);
 
@@ -51,7 +46,7 @@ function givingEarly(order: readonly Operation[], needed: Needed): Operation[] {
 
 /** Gifts, and the operations before them that only pass values on. */
 function giftsAndWays(order: readonly Operation[], needed: Needed): ReadonlySet<Operation> {
-  const found = new Set(order.filter(({ type }) => GIVES.has(type)));
+  const found = new Set(order.filter(({ type }) => givesGradient(type)));
   for (const operation of found) {
     for (const before of needed(operation)) if (PASSES_ON.has(before.type)) found.add(before);
   }
@@ -59,19 +54,13 @@ function giftsAndWays(order: readonly Operation[], needed: Needed): ReadonlySet<
 }
 
 /** Those that wait for nothing, then the rest; both in the given order. */
-function sourcesFirst(
-  order: readonly Operation[],
-  needed: (operation: Operation) => readonly Operation[],
-): Operation[] {
+function sourcesFirst(order: readonly Operation[], needed: Needed): Operation[] {
   const sources = order.filter((operation) => needed(operation).length === 0);
   return [...sources, ...order.filter((operation) => needed(operation).length > 0)];
 }
 
 /** Every operation the roots need, each after those it needs (depth first, without recursion: graphs are deep). */
-export function orderOf(
-  roots: readonly Operation[],
-  needed: (operation: Operation) => readonly Operation[],
-): Operation[] {
+export function orderOf(roots: readonly Operation[], needed: Needed): Operation[] {
   const order: Operation[] = [];
   const state = new Map<Operation, 'open' | 'done'>();
   const stack: { operation: Operation; rest: readonly Operation[]; next: number }[] = [];
@@ -99,9 +88,9 @@ export function orderOf(
 
 function cycle(operation: Operation): GradsyncError {
   return new GradsyncError('UNIMPLEMENTED', `Operation "${operation.name}" (${operation.type})`, {
-    expected: 'a graph without cycles',
+    expected: 'no cycle but those of loops (Enter, Merge, NextIteration)',
     received: 'one that leads back to this operation',
-    remedy: 'run graphs with loops on TensorFlow',
+    remedy: 'run this graph on TensorFlow',
     operation: operation.name,
   });
 }

@@ -12,8 +12,10 @@ import { elementCount } from '../../graph/shape.js';
 
 export type HostArray = NumericArray | readonly Uint8Array[];
 
-/** Dtypes that the wasm backend computes with; all others live in host memory only. */
-const DEVICE_DTYPES: ReadonlySet<DType> = new Set<DType>(['float32', 'int32', 'bool']);
+/** Whether the wasm backend computes with values of that dtype; all others live in host memory only. */
+export function livesOnHeap(dtype: DType): boolean {
+  return dtype === 'float32' || dtype === 'int32' || dtype === 'bool';
+}
 
 /** What a value of dtype `variant` or `resource` stands for: a list, a stack. It is released with the last value of it. */
 export interface Held {
@@ -116,7 +118,7 @@ export class Value {
   #upload(backend: BackendWasm): TensorInfo {
     const { host } = this.#storage;
     if (host === undefined) throw released();
-    if (!DEVICE_DTYPES.has(this.dtype)) {
+    if (!livesOnHeap(this.dtype)) {
       throw new GradsyncError('INVALID_ARGUMENT', 'Value on the wasm heap', {
         expected: 'float32, int32 or bool',
         received: this.dtype,

@@ -8,13 +8,11 @@ import type { NativeDType, NativeVariable, NumericArray } from '../../addon/nati
 import { GradsyncError } from '../../errors.js';
 import type { DType } from '../../graph/dtype.js';
 import { isCompatible, printShape, type Shape } from '../../graph/shape.js';
-import { Value } from './value.js';
+import { numeric } from './kernels/host.js';
+import { livesOnHeap, Value } from './value.js';
 
 /** First byte of a string in shared storage, which has no strings; nothing at all is a variable that was destroyed. */
 const STRING = 1;
-
-/** Dtypes that live on the wasm heap. */
-const HEAP_DTYPES: ReadonlySet<DType> = new Set<DType>(['float32', 'int32', 'bool']);
 
 export class VariableAccess {
   readonly name: string;
@@ -96,7 +94,7 @@ export class VariableAccess {
     const shape = this.currentShape();
     // Released first, so that the heap has a place of just this size to give again.
     this.release();
-    if (HEAP_DTYPES.has(this.dtype) && shape.length > 0) this.#copyToHeap(shape);
+    if (livesOnHeap(this.dtype) && shape.length > 0) this.#copyToHeap(shape);
     else this.#copyToHost();
   }
 
@@ -131,11 +129,6 @@ export class VariableAccess {
 /** The dtype the shared object has. */
 export function nativeDType(dtype: DType): NativeDType {
   return dtype === 'string' ? 'uint8' : (dtype as NativeDType);
-}
-
-/** The elements of a value that is not of strings. */
-export function numeric(value: Value): NumericArray {
-  return value.host() as NumericArray;
 }
 
 function scalarString(name: string, value: Value): Uint8Array {

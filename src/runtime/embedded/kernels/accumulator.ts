@@ -7,14 +7,13 @@ import type { Operation } from '../../../graph/operation.js';
 import type { BoundKernel, TaskRuntime } from '../kernel.js';
 import type { Meeting, TaskResources } from '../resources.js';
 import { Value } from '../value.js';
-import { numeric } from '../variable-access.js';
 import { boolAttr } from './attributes.js';
+import { numeric, scalar } from './host.js';
 import {
   handleAt,
   NOTHING,
   type ResourceKernel,
   type ResourceKernelTable,
-  scalar,
   scalarInt64,
 } from './resource-kernel.js';
 import { waitFor } from './wait.js';

@@ -9,9 +9,9 @@ import type { CollectiveKeys } from '../collective-keys.js';
 import type { BoundKernel } from '../kernel.js';
 import type { TaskResources } from '../resources.js';
 import { Value } from '../value.js';
-import { numeric } from '../variable-access.js';
 import { intAttr, stringAttr } from './attributes.js';
-import { type ResourceKernel, type ResourceKernelTable, scalar } from './resource-kernel.js';
+import { numeric, scalar } from './host.js';
+import type { ResourceKernel, ResourceKernelTable } from './resource-kernel.js';
 import { waitFor } from './wait.js';
 
 function collective(bind: (operation: Operation, resources: TaskResources) => BoundKernel): ResourceKernel {

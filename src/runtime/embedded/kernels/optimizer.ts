@@ -5,15 +5,10 @@ import { updateRule } from '../../../graph/op-catalog.js';
 import type { Operation } from '../../../graph/operation.js';
 import type { TaskResources } from '../resources.js';
 import type { Value } from '../value.js';
-import { numeric } from '../variable-access.js';
 import { boolAttr } from './attributes.js';
-import {
-  handleAt,
-  NOTHING,
-  type ResourceKernel,
-  type ResourceKernelTable,
-  scalar,
-} from './resource-kernel.js';
+import { sameShape } from './broadcast.js';
+import { numeric, scalar } from './host.js';
+import { handleAt, NOTHING, type ResourceKernel, type ResourceKernelTable } from './resource-kernel.js';
 
 /** The scalar at an input. */
 type Scalar = (position: number) => number;
@@ -166,7 +161,7 @@ function checkGradient(
   const gradient = inputs[positions.gradient]!.shape;
   const indices = positions.indices === undefined ? undefined : inputs[positions.indices]!.shape;
   const expected = indices === undefined ? shape : [...indices, ...shape.slice(1)];
-  if (expected.length === gradient.length && expected.every((dim, i) => dim === gradient[i])) return;
+  if (sameShape(expected, gradient)) return;
   throw new GradsyncError('INVALID_ARGUMENT', `Gradient of "${operation.name}" (${operation.type})`, {
     expected: `shape [${expected}]`,
     received: `[${gradient}]`,

@@ -4,8 +4,8 @@ import type { Operation } from '../../../graph/operation.js';
 import type { BoundKernel } from '../kernel.js';
 import type { TaskResources } from '../resources.js';
 import { Value } from '../value.js';
-import { numeric } from '../variable-access.js';
 import { boolAttr } from './attributes.js';
+import { numeric } from './host.js';
 import { handleAt, NOTHING, type ResourceKernel, type ResourceKernelTable } from './resource-kernel.js';
 import { waitFor } from './wait.js';
 

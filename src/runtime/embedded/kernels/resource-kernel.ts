@@ -28,16 +28,11 @@ export function handleAt(operation: Operation, position: number): Operation {
     throw new GradsyncError('UNIMPLEMENTED', `Input ${position} of "${operation.name}" (${operation.type})`, {
       expected: 'the handle of a variable, accumulator or queue of this graph',
       received: input === undefined ? 'nothing' : `"${input.name}" (${input.operation.type})`,
-      remedy: 'handles that pass through control flow or functions run on TensorFlow only',
+      remedy: 'run this graph on TensorFlow',
       operation: operation.name,
     });
   }
   return handle;
-}
-
-/** The one element of a scalar, as a number. */
-export function scalar(value: Value): number {
-  return Number((value.host() as ArrayLike<number | bigint>)[0]);
 }
 
 /** The one element of an int64 scalar. */

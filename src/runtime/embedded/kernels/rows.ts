@@ -5,9 +5,11 @@ import { GradsyncError } from '../../../errors.js';
 import type { Operation } from '../../../graph/operation.js';
 import type { BoundKernel } from '../kernel.js';
 import type { TaskResources } from '../resources.js';
-import { Value } from '../value.js';
-import { numeric, type VariableAccess } from '../variable-access.js';
+import { livesOnHeap, Value } from '../value.js';
+import type { VariableAccess } from '../variable-access.js';
 import { intAttr } from './attributes.js';
+import { sameShape } from './broadcast.js';
+import { numeric } from './host.js';
 import { handleAt, NOTHING, type ResourceKernel, type ResourceKernelTable } from './resource-kernel.js';
 
 /** A gather along dimension 0 of the variable whose handle operation is `handle`; indices are input 1. */
@@ -20,8 +22,7 @@ export function bindGather(operation: Operation, handle: Operation, resources: T
 function gatherRows(variable: VariableAccess, indices: Value, { backend }: TaskResources): Value {
   const shape = [...indices.shape, ...variable.currentShape().slice(1)];
   const { dtype } = variable;
-  if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'bool')
-    return gatherOnHost(variable, indices, shape);
+  if (!livesOnHeap(dtype)) return gatherOnHost(variable, indices, shape);
   // The output comes first: making it may grow the heap, and views of the heap die then.
   const info = backend.makeOutput(shape, dtype as DataType);
   const out = backend.typedArrayFromHeap(info) as unknown as NumericArray;
@@ -73,7 +74,7 @@ export const ROW_KERNELS: ResourceKernelTable = {
 
 function checkRows(operation: Operation, variable: VariableAccess, indices: Value, rows: Value): void {
   const expected = [...indices.shape, ...variable.currentShape().slice(1)];
-  if (expected.length === rows.shape.length && expected.every((dim, i) => dim === rows.shape[i])) return;
+  if (sameShape(expected, rows.shape)) return;
   throw new GradsyncError('INVALID_ARGUMENT', `Updates of "${operation.name}" (${operation.type})`, {
     expected: `shape [${expected}], one row of variable "${variable.name}" per index`,
     received: `[${rows.shape}]`,

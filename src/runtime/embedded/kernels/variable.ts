@@ -4,8 +4,10 @@ import { GradsyncError } from '../../../errors.js';
 import type { Operation } from '../../../graph/operation.js';
 import type { TaskResources } from '../resources.js';
 import { Value } from '../value.js';
-import { numeric, type VariableAccess } from '../variable-access.js';
+import type { VariableAccess } from '../variable-access.js';
 import { boolAttr, typeAttr } from './attributes.js';
+import { sameShape } from './broadcast.js';
+import { integerVector, numeric } from './host.js';
 import { handleAt, NOTHING, type ResourceKernel, type ResourceKernelTable } from './resource-kernel.js';
 
 /** A kernel on the variable at input 0. */
@@ -48,16 +50,8 @@ const variableShape: ResourceKernel = {
   handles: [0],
   bind: (operation, resources) => {
     const variable = resources.variable(handleAt(operation, 0));
-    const wide =
-      operation.attributes.get('out_type') !== undefined && typeAttr(operation, 'out_type') === 'int64';
-    return () => {
-      const shape = variable.currentShape();
-      return [
-        wide
-          ? Value.ofHost('int64', [shape.length], BigInt64Array.from(shape, BigInt))
-          : Value.ofHost('int32', [shape.length], Int32Array.from(shape)),
-      ];
-    };
+    const dtype = typeAttr(operation, 'out_type', { fallback: 'int32' });
+    return () => [integerVector(dtype, variable.currentShape())];
   },
 };
 
@@ -88,7 +82,7 @@ function change(
   apply: (native: NativeVariable, value: NumericArray) => void,
 ): readonly Value[] {
   const shape = variable.currentShape();
-  if (shape.length !== value.shape.length || shape.some((dim, i) => dim !== value.shape[i])) {
+  if (!sameShape(shape, value.shape)) {
     throw new GradsyncError('INVALID_ARGUMENT', `Value of "${operation.name}" (${operation.type})`, {
       expected: `the shape of variable "${variable.name}", [${shape}]`,
       received: `[${value.shape}]`,
