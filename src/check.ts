@@ -96,21 +96,23 @@ export function checkFields(
   }
 }
 
-/** As checkFields, and refuses every other field: an option that is misspelled would be passed over without a word. */
+/** As checkFields, and refuses every other field first: an option that is misspelled would be passed over, or missed under its right name. */
 export function checkOptions(
   subject: string,
   value: unknown,
   rules: Readonly<Record<string, Rule>>,
   remedy: string,
 ): void {
+  const names = Object.keys(rules).join(', ');
+  const unknown = isObject(value) && Object.keys(value).find((name) => !Object.hasOwn(rules, name));
+  if (typeof unknown === 'string') {
+    throw new GradsyncError('INVALID_ARGUMENT', subject, {
+      expected: `only ${names}`,
+      received: `also ${brief(unknown)}`,
+      remedy: 'correct the name or leave it out',
+    });
+  }
   checkFields(subject, value, rules, remedy);
-  const unknown = Object.keys(value as object).find((name) => !Object.hasOwn(rules, name));
-  if (unknown === undefined) return;
-  throw new GradsyncError('INVALID_ARGUMENT', subject, {
-    expected: `only ${Object.keys(rules).join(', ')}`,
-    received: `also ${brief(unknown)}`,
-    remedy: 'correct the name or leave it out',
-  });
 }
 
 const LONGEST = 60;

@@ -40,7 +40,7 @@ const BAD: readonly (readonly [title: string, options: unknown, part: string])[]
   ['feeds null', { ...good, feeds: null }, '"feeds"'],
   ['a feed with another field', { ...good, feeds: { 'x:0': { split: 0, axis: 1 } } }, 'also "axis"'],
   ['a feed split along a text', { ...good, feeds: { 'x:0': { split: 'a' } } }, '"split": expected an axis'],
-  ['an option that is misspelled', { ...good, stratgey: 'ps' }, 'also "stratgey"'],
+  ['an option that is misspelled', { ...good, strategy: undefined, stratgey: 'ps' }, 'also "stratgey"'],
   ['a field that no strategy has', { ...good, strategy: { builder: 'ps', synch: false } }, '"synch"'],
 ];
 const ONLY_SESSION: typeof BAD = [

@@ -82,13 +82,12 @@ const MALFORMED: readonly [title: string, fields: object, ...parts: string[]][] 
   ['rounds without lag', { rounds: [{ applied: 'a', steps: 's', trains: [] }] }, 'rounds 0', '"lag"'],
 ];
 
-test('a malformed plan is refused by the name of the field, in words of what it should be', (t) => {
-  for (const [title, fields, ...parts] of MALFORMED) {
+for (const [title, fields, ...parts] of MALFORMED) {
+  test(`a plan with ${title} is refused by the name of the field`, (t) => {
     const plan = { ...PLAN, ...fields } as RunPlan;
     throwsTyped(t, () => checkPlans([plan], 1), 'INVALID_ARGUMENT', 'Plan of task 0', 'plan.json', ...parts);
-    t.pass(title);
-  }
-});
+  });
+}
 
 test('plans of which one counts rounds that the other does not are refused', (t) => {
   const rounds = [{ applied: 'a', steps: 's', lag: 'l:0', trains: ['train_op'] }];
