@@ -13,9 +13,12 @@ import type { Initialization } from './initialize.js';
 import type { Aggregation } from './parameter-server.js';
 import type { TaskContext } from './pass.js';
 import type { Placement } from './place.js';
-import type { Plan } from './plan.js';
+import type { PartitionReport, Plan } from './plan.js';
 import type { Proxies } from './proxies.js';
 import { reportPlacement, reportVariables } from './report-variables.js';
+import { type ResidualFiles, reportResiduals } from './save-residuals.js';
+import type { Residual } from './sending.js';
+import { residualName } from './shared-objects.js';
 
 /** How long one run may take before it is given up; a task that died must not hold the others for ever. */
 const TIMEOUT_MS = 60_000;
@@ -31,6 +34,8 @@ export interface PlanParts extends Fetches {
   readonly placement: Placement;
   readonly proxies: Proxies;
   readonly finishes: readonly Finish[];
+  /** Of what compressors keep back, if anything. */
+  readonly residualFiles: ResidualFiles | undefined;
   /** Ends what is run in the background. */
   readonly close: readonly Operation[];
 }
@@ -56,22 +61,31 @@ export function makePlan(context: TaskContext, parts: PlanParts): Plan {
     background: parts.finishes.flatMap(({ background }) => background?.run?.name ?? []),
     close: parts.close.map(({ name }) => name),
     saver: saverOf(context, parts.training),
+    ...reportResiduals(parts.residualFiles),
     variables: reportVariables(
       { ...parts, aggregations: [...parts.aggregations, ...parts.exchanged.pairs] },
       context,
       weightsOf(context.strategy),
     ),
     placement: reportPlacement(placement, context.replicas[0]!),
-    ...partitionsOf(context),
+    ...partitionsOf(context, parts.exchanged.residuals),
     ...roundsOf(parts.finishes),
   };
 }
 
-function partitionsOf({ split }: TaskContext): Pick<Plan, 'partitions'> {
+/** What is kept back of all shards' gradients is what the whole one's would be. */
+function partitionsOf({ split }: TaskContext, residuals: readonly Residual[]): Pick<Plan, 'partitions'> {
   if (split.size === 0) return {};
-  const found = [...split].map(
-    ([name, { axis, shards }]) => [name, { axis, shards: shards.map((shard) => shard.name) }] as const,
-  );
+  const kept = new Map(residuals.map(({ of, variable }) => [of.name, variable.name]));
+  const found = [...split].flatMap(([name, { axis, shards }]): [string, PartitionReport][] => {
+    const own = shards.flatMap((shard) => kept.get(shard.name) ?? []);
+    return [
+      [name, { axis, shards: shards.map((shard) => shard.name) }],
+      ...(own.length === shards.length
+        ? [[residualName(name), { axis, shards: own }] as [string, PartitionReport]]
+        : []),
+    ];
+  });
   return { partitions: Object.fromEntries(found.sort(([a], [b]) => (a < b ? -1 : 1))) };
 }
 

@@ -1,5 +1,5 @@
 /** Makers of the operations that passes add: each with its attributes complete, a full device and an origin. */
-import { type Attributes, attr, attributes } from '../graph/attributes.js';
+import { type Attributes, type AttrValue, attr, attributes } from '../graph/attributes.js';
 import type { DType } from '../graph/dtype.js';
 import type { Graph } from '../graph/graph.js';
 import { joinName } from '../graph/name.js';
@@ -107,8 +107,14 @@ export function constant(
 
 /** A scalar string. */
 export function text(site: Site, name: string, value: string): Tensor {
+  const attrs = attributes({ dtype: attr.type('string'), value: textValue(value) });
+  return operation(site, name, { type: 'Const', attributes: attrs }).output();
+}
+
+/** What a constant of a scalar string holds. */
+export function textValue(value: string): AttrValue {
   const strings = [new TextEncoder().encode(value)];
-  return constantOf(site, name, 'string', [], { bytes: new Uint8Array(), strings });
+  return attr.tensor({ dtype: 'string', shape: [], bytes: new Uint8Array(), strings });
 }
 
 /** A vector of strings. */

@@ -41,6 +41,7 @@ import { addProxies, findProxyCandidates, type ProxyCandidate } from './proxies.
 import { ownPublication, type Publication, publish } from './publish.js';
 import { type Replicas, replicate, single } from './replicate.js';
 import { findReplicated } from './replicated.js';
+import { ownFiles, saveResiduals } from './save-residuals.js';
 import { findServers } from './servers.js';
 import { bySynchrony, type RoundGroup } from './synchrony.js';
 import { ownTokenQueue } from './tokens.js';
@@ -183,6 +184,10 @@ export function prepareKind(
   const start = pass('initialize', () =>
     initialize(begun, context, { shared: closure.shared, copies, uses, originals, finishes }),
   );
+  const residualFiles =
+    exchanged.residuals.length === 0
+      ? undefined
+      : pass('residuals', () => saveResiduals(own, context, exchanged.residuals));
   const hasRuns = finishes.some(({ background }) => background !== undefined);
   const close = hasRuns ? [pass('close', () => closeQueues(own, context, finishes))] : [];
   // A cycle can close far from an edit: this is asked of all edits together.
@@ -200,7 +205,7 @@ export function prepareKind(
   });
   const { pairs, onServers } = shared;
   const proxied = findProxyCandidates(graph, context, { pairs: onServers, training, closure, finishes });
-  const results = { aggregations, exchanged, publications, finishes, close };
+  const results = { aggregations, exchanged, publications, finishes, residualFiles, close };
   return { proxied, training, start, feeds, ...fetches, pairs, ...results, placement, replicas };
 }
 
@@ -230,6 +235,7 @@ export function runTask(draft: Draft, context: TaskContext, shared: Shared, prep
       ownTokenQueue(graph, tokens[0]!, number, task);
     }
     if (!context.isChief) for (const each of prepared.publications) ownPublication(graph, each, task);
+    if (prepared.residualFiles !== undefined) ownFiles(graph, prepared.residualFiles, task);
     for (const operation of shared.seeded) {
       for (const [i, copy] of prepared.replicas.of(operation).entries())
         offsetSeed(draft, copy, firstReplica + i);

@@ -59,6 +59,17 @@ export interface BackgroundRounds {
   readonly trains: readonly string[];
 }
 
+/** What the compressors of a task keep back of gradients. */
+export interface ResidualPlan {
+  /** By the variable whose gradients they are: the task's variable that holds it, which begins as zeros. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** A string tensor, fed with the prefix of a checkpoint; the task's files begin with that and `.residuals-<task>`. */
+  readonly filename: string;
+  /** Operations that write and read them, between two steps of the task. */
+  readonly save: string;
+  readonly restore: string;
+}
+
 export interface Plan {
   readonly format: 1;
   /** SHA-256, hexadecimal, over input graph, resolved strategy, cluster and format version. */
@@ -85,7 +96,10 @@ export interface Plan {
   readonly close: readonly string[];
   /** What is run in the background counts, by update group; left out where nothing is. */
   readonly rounds?: readonly BackgroundRounds[];
+  /** The program's checkpoint. */
   readonly saver: { readonly filename: string; readonly save: string; readonly restore: string } | null;
+  /** Left out where nothing is kept back. */
+  readonly residuals?: ResidualPlan;
   readonly variables: Readonly<Record<string, VariablePlanReport>>;
   readonly placement: Readonly<Record<string, { readonly device: string; readonly why: string }>>;
   /** Variables of the program that the graph has as shards, optimizer state among them: put together along the axis they are the variable. */

@@ -5,11 +5,16 @@
 import { GradsyncError } from '../errors.js';
 import { elementCount } from '../graph/shape.js';
 import { arrayType } from './array-types.js';
-import type { BackgroundRounds } from './background-rounds.js';
-import type { Executor, TensorData } from './executor.js';
+import type { TensorData } from './executor.js';
 import { replaceFiles } from './replace-file.js';
 import type { TensorFile } from './safetensors.js';
-import { restoreState, savedTaskCount, stateToSave, tensorsToRestore } from './saved-state.js';
+import {
+  restoreState,
+  type SavedSession,
+  savedTaskCount,
+  stateToSave,
+  tensorsToRestore,
+} from './saved-state.js';
 import {
   type BundleTensor,
   findTensor,
@@ -25,12 +30,8 @@ import { encodeBundle } from './tensor-bundle/write-bundle.js';
 const METADATA = '_gradsync_metadata';
 
 /** Writes the files that begin with `prefix`, then makes it the latest checkpoint of its folder. */
-export async function saveBundle(
-  executor: Executor,
-  rounds: BackgroundRounds,
-  prefix: string,
-): Promise<void> {
-  const { tensors, metadata } = await stateToSave(executor, rounds);
+export async function saveBundle(session: SavedSession, prefix: string): Promise<void> {
+  const { tensors, metadata } = await stateToSave(session);
   const bundle = new Map<string, BundleTensor>();
   for (const [name, value] of tensors) bundle.set(name, { ...value, bytes: bytesOf(name, value) });
   const json = Buffer.from(JSON.stringify(metadata));
@@ -42,13 +43,10 @@ export async function saveBundle(
  * Gives a session the variables of a checkpoint, and its steps and random numbers where a session of as many tasks wrote it. Nothing is
  * changed unless everything fits.
  */
-export async function restoreBundle(
-  executor: Executor,
-  rounds: BackgroundRounds,
-  prefix: string,
-): Promise<void> {
+export async function restoreBundle(session: SavedSession, prefix: string): Promise<void> {
+  const { taskCount } = session.executor;
   const bundle = await openBundle(prefix);
-  const names = tensorsToRestore(executor, rounds, (name) => findTensor(bundle, name) !== undefined);
+  const names = tensorsToRestore(session, (name) => findTensor(bundle, name) !== undefined);
   const read = new Map<string, TensorData>();
   const tensors = new Map<string, TensorData>();
   for (const [variable, name] of names) {
@@ -59,9 +57,9 @@ export async function restoreBundle(
     tensors.set(variable, value);
   }
   const metadata = await readMetadata(bundle);
-  const tasks = metadata && (savedTaskCount(metadata) ?? executor.taskCount);
-  const progress = tasks === executor.taskCount && metadata !== undefined ? { metadata } : {};
-  await restoreState(executor, rounds, { tensors, ...progress }, indexFile(prefix));
+  const tasks = metadata && (savedTaskCount(metadata) ?? taskCount);
+  const progress = tasks === taskCount && metadata !== undefined ? { metadata } : {};
+  await restoreState(session, { tensors, ...progress }, indexFile(prefix));
 }
 
 async function readMetadata(bundle: TensorBundle): Promise<TensorFile['metadata'] | undefined> {

@@ -39,6 +39,7 @@ const PLAN = {
   partitions: optional(OBJECT),
   rounds: optional(LIST),
   variables: optional(OBJECT),
+  residuals: optional(OBJECT),
 };
 const VARIABLE = { staleness: optional(COUNT) };
 const FEED = { tensors: NAMES, split: either(COUNT, NOTHING), alike: optional(exactly(true)) };
@@ -77,6 +78,14 @@ function checkForm(plan: RunPlan, task: number): void {
   for (const [i, rounds] of (plan.rounds ?? []).entries()) {
     checkFields(`${subject}, rounds ${i}`, rounds, ROUNDS, REMEDY);
   }
+  checkResiduals(subject, plan);
+}
+
+function checkResiduals(subject: string, { residuals }: RunPlan): void {
+  if (residuals === undefined) return;
+  checkFields(`${subject}, "residuals"`, residuals, { variables: OBJECT }, REMEDY);
+  for (const [name, variable] of Object.entries(residuals.variables))
+    check(`${subject}, residual of "${name}"`, variable, TEXT, REMEDY);
 }
 
 function checkFits(plan: RunPlan, first: RunPlan, task: number): void {

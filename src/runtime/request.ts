@@ -20,6 +20,7 @@ export type RunPlan = Pick<
   | 'background'
   | 'partitions'
   | 'rounds'
+  | 'residuals'
 > &
   Partial<Pick<Plan, 'variables'>>;
 

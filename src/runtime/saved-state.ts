@@ -6,16 +6,24 @@ import { type ErrorCode, GradsyncError } from '../errors.js';
 import { joinName } from '../graph/name.js';
 import type { BackgroundRounds } from './background-rounds.js';
 import type { Executor, TaskProgress, TensorData, VariableInfo } from './executor.js';
+import { type Residuals, zerosFor } from './residuals.js';
 import type { TensorFile } from './safetensors.js';
 
 const FORMAT = 'gradsync-1';
 const CHIEF = 0;
 
+/** The parts of a session that a checkpoint is about. */
+export interface SavedSession {
+  readonly executor: Executor;
+  readonly rounds: BackgroundRounds;
+  readonly residuals: Residuals;
+}
+
 /**
  * Variables by the name they have in a file: those that the chief's graph knows under their own name, the copies that another task keeps
  * for itself below `task_<k>`. One that tasks share is there once.
  */
-function variablesByName(executor: Executor, rounds: BackgroundRounds): Map<string, VariableInfo> {
+function variablesByName({ executor, rounds }: SavedSession): Map<string, VariableInfo> {
   const keys = new Set<string>();
   const result = new Map<string, VariableInfo>();
   for (const [task, variables] of executor.variables.entries()) {
@@ -30,9 +38,10 @@ function variablesByName(executor: Executor, rounds: BackgroundRounds): Map<stri
 }
 
 /** Variables without a value are left out; FAILED_PRECONDITION if none has one. */
-export async function stateToSave(executor: Executor, rounds: BackgroundRounds): Promise<TensorFile> {
+export async function stateToSave(session: SavedSession): Promise<TensorFile> {
+  const { executor } = session;
   const tensors = new Map<string, TensorData>();
-  const variables = variablesByName(executor, rounds);
+  const variables = variablesByName(session);
   for (const [name, variable] of variables) {
     const value = executor.readVariable(variable);
     if (value !== undefined) tensors.set(name, value);
@@ -46,34 +55,42 @@ export async function stateToSave(executor: Executor, rounds: BackgroundRounds):
  * for itself goes on from the program's own value where the file has none of that task. Further tensors are left alone, as TensorFlow does.
  */
 export function tensorsToRestore(
-  executor: Executor,
-  rounds: BackgroundRounds,
+  session: SavedSession,
   has: (name: string) => boolean,
 ): ReadonlyMap<string, string> {
   return new Map(
-    [...variablesByName(executor, rounds)].map(([name, variable]) => [
+    [...variablesByName(session)].map(([name, variable]) => [
       name,
-      has(name) ? name : variable.name,
+      // What another task has kept back is its own, and may be there but once.
+      has(name) || session.residuals.has(variable) ? name : variable.name,
     ]),
   );
 }
 
-/** Nothing is changed unless everything fits. Without metadata steps and random numbers go on as they are. */
+/**
+ * Nothing is changed unless everything fits. Without metadata steps and random numbers go on as they are; where nothing was kept back, nothing
+ * is.
+ */
 export async function restoreState(
-  executor: Executor,
-  rounds: BackgroundRounds,
+  session: SavedSession,
   { tensors, metadata }: Pick<TensorFile, 'tensors'> & Partial<TensorFile>,
   file: string,
 ): Promise<void> {
-  const variables = variablesByName(executor, rounds);
+  const variables = variablesByName(session);
+  const { executor } = session;
   const progress = metadata && savedProgress(metadata, executor.taskCount, file);
-  for (const [name, variable] of variables) checkFits(variable, tensors.get(name), name, file);
+  const values = new Map(tensors);
+  for (const [name, variable] of variables) {
+    const zeros = session.residuals.has(variable) && !values.has(name) ? zerosFor(variable) : undefined;
+    if (zeros !== undefined) values.set(name, zeros);
+    checkFits(variable, values.get(name), name, file);
+  }
   for (const name of tensors.keys()) {
     if (!variables.has(name))
       throw mismatch(file, 'only variables of this session', `also "${name}"`, 'NOT_FOUND');
   }
   if (progress !== undefined) await setProgress(executor, progress, file);
-  for (const [name, value] of tensors) executor.writeVariable(variables.get(name)!, value);
+  for (const [name, value] of values) executor.writeVariable(variables.get(name)!, value);
 }
 
 /** How many tasks the session had that wrote a file; undefined if it does not say. */

@@ -14,7 +14,9 @@ import { type CheckpointFormat, findCheckpoint, formatToSave } from './checkpoin
 import type { Executor, PreparedProgram, TensorData, VariableInfo } from './executor.js';
 import { checkSplit, combineFetched, splitFeed, splitShape, wholeSpec } from './replica-values.js';
 import { checkFeed, programRequest, type RequestNames, type RunPlan } from './request.js';
+import { Residuals } from './residuals.js';
 import { noPart, type Part, Rounds, type UnevenBatches } from './rounds.js';
+import type { SavedSession } from './saved-state.js';
 import { checkTrainRequest, type TrainingEnd, type TrainRequest, train, type Uneven } from './train.js';
 import { withWholeVariables } from './whole-variables.js';
 
@@ -65,6 +67,7 @@ export class Session {
   readonly #queue = new CallQueue();
   readonly #rounds: Rounds;
   readonly #background: BackgroundRounds;
+  readonly #saved: SavedSession;
   readonly #uneven: Uneven | undefined;
   #hasBegun = false;
   readonly #alike: AlikeFeeds;
@@ -84,6 +87,11 @@ export class Session {
       settings.unevenBatches ?? 'refuse',
     );
     this.#background = new BackgroundRounds(executor, plans);
+    this.#saved = {
+      executor: this.#executor,
+      rounds: this.#background,
+      residuals: new Residuals(this.#executor, plans),
+    };
     this.#uneven = settings.uneven;
   }
 
@@ -185,7 +193,7 @@ export class Session {
     const { format = formatToSave(path) } = options;
     return this.#queue.alone(async () => {
       await this.#settle('Saving');
-      await saveState(this.#executor, { format, path }, this.#background);
+      await saveState(this.#saved, { format, path });
     });
   }
 
@@ -201,7 +209,7 @@ export class Session {
       await this.#settle('Restoring');
       // Rounds in the background need a beginning, whatever the variables are.
       if (this.#background.areRun && !this.#hasBegun) await this.#begin();
-      await restoreSaved(this.#executor, place, this.#background);
+      await restoreSaved(this.#saved, place);
     });
   }
 

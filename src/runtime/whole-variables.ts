@@ -19,9 +19,16 @@ interface WholeVariable extends VariableInfo {
 export function withWholeVariables(executor: Executor, plans: readonly RunPlan[]): Executor {
   if (plans.every(({ partitions }) => partitions === undefined)) return executor;
   const wholes = new Map<string, WholeVariable>();
-  const variables = executor.variables.map((all, task) => joinVariables(all, plans[task]?.partitions ?? {}));
-  for (const whole of variables.flat()) if ('shards' in whole) wholes.set(whole.key, whole as WholeVariable);
+  const joined = executor.variables.map((all, task) => joinVariables(all, plans[task]?.partitions ?? {}));
+  for (const whole of joined.flat()) if (isWhole(whole)) wholes.set(whole.key, whole);
+  // A task may know shards of another's variable under names of its own, to begin with their values.
+  const inside = new Set([...wholes.values()].flatMap(({ shards }) => shards.map(({ key }) => key)));
+  const variables = joined.map((all) => all.filter((each) => isWhole(each) || !inside.has(each.key)));
   return new PartitionedExecutor(executor, variables, wholes);
+}
+
+function isWhole(variable: VariableInfo): variable is WholeVariable {
+  return 'shards' in variable;
 }
 
 /** In the place of the first of its shards. */

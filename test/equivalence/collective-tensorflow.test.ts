@@ -2,9 +2,13 @@
  * Variables of which every task has a copy, on real TensorFlow: gRPC processes that exchange gradients by collectives come to the variables
  * of the oracle.
  */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'ava';
 import { elementCount } from '../../src/graph/shape.js';
 import { TOP_K } from '../../src/strategy/strategy.js';
+import { readAll } from '../helpers/bundles.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { fedProgram, openFed, trainFed, unevenValues } from '../helpers/fed-gradients.js';
 import { fixtureNamed, type Layout } from '../helpers/fixtures.js';
@@ -79,8 +83,33 @@ function exactOf(compressor: string, group: number): readonly string[] {
   if (!compressor.endsWith('error-feedback')) return [];
   const kept = compressor === TOP_K ? NAMES.filter((name) => !isOne(name)) : NAMES;
   const sums = compressor === TOP_K && group === 1 ? kept.map((name) => `gradsync/${name}/sum:0`) : [];
-  return [...kept.map((name) => `gradsync/${name}/residual_value:0`), ...sums];
+  return [...kept.map(residualOf), ...sums];
 }
+
+function residualOf(name: string): string {
+  return `gradsync/${name}/residual_value:0`;
+}
+
+/** Trained and saved, restored and trained. */
+const RESUMED: readonly (readonly [strategy: string, kept: readonly string[]])[] = [
+  ['{"builder": "all-reduce", "compressor": "float16-error-feedback"}', ['dense/kernel', 'dense/bias']],
+  ['{"builder": "all-reduce", "compressor": "top-k-error-feedback", "k": 3}', ['dense/kernel']],
+];
+
+interface SavedCase extends TrainingCase {
+  readonly kept: readonly string[];
+  readonly prefix: string;
+}
+
+const saved = RESUMED.map(([strategy, kept]): SavedCase => {
+  const prefix = join(mkdtempSync(join(tmpdir(), 'gradsync-saved-')), 'model.ckpt-3');
+  const fixture = fixtureNamed('spam.resource');
+  const own = [...kept.map(residualOf), fixture.state['dense/kernel']!];
+  return { fixture, layout: [1, 1], strategy, more: { own, save: prefix }, kept, prefix };
+});
+const restored = saved.map(
+  (one): SavedCase => ({ ...one, more: { own: one.more!.own!, restore: one.prefix } }),
+);
 
 const tensorflow = findTensorflow();
 let resultOf: ResultOf;
@@ -88,7 +117,7 @@ let resultOf: ResultOf;
 if (tensorflow.found) {
   test.before('training on TensorFlow', async (t) => {
     t.timeout(600_000);
-    resultOf = await runCases(tensorflow.python, [...cases, ...compressed]);
+    resultOf = await runCases(tensorflow.python, [...cases, ...compressed, ...saved, ...restored]);
   });
 }
 
@@ -157,6 +186,31 @@ for (const one of compressed) {
             t.deepEqual(fetched[task]!.get(`${step}/${tensor}`)!.data, result[tensor]!.data, tensor);
         }
       }
+    },
+  );
+}
+
+for (const [i, one] of saved.entries()) {
+  const { strategy, kept, prefix, fixture, layout, more } = one;
+  declare(
+    `${strategy}, gRPC tasks: the chief saves the program's variables, each task what it has kept back, and all go on from there${reason}`,
+    async (t) => {
+      const [before, after] = [resultOf(one), resultOf(restored[i]!)];
+      t.deepEqual(after.start, before.variables);
+      t.notDeepEqual(after.variables, after.start);
+      const names = Object.keys(fixture.state);
+      t.deepEqual([...(await readAll(prefix)).keys()].sort(), names.sort());
+      for (const task of layout.keys()) {
+        const file = await readAll(`${prefix}.residuals-${task}`);
+        t.deepEqual([...file.keys()].sort(), kept.map((name) => `gradsync/${name}/residual`).sort());
+        for (const tensor of more!.own!) {
+          const end = before.fetched[task]!.get(`end/${tensor}`)!;
+          t.true((end.data as Float32Array).some((value) => value !== 0));
+          t.deepEqual(after.fetched[task]!.get(`start/${tensor}`), end);
+        }
+      }
+      const end = `end/${residualOf('dense/kernel')}`;
+      t.notDeepEqual(before.fetched[0]!.get(end), before.fetched[1]!.get(end));
     },
   );
 }

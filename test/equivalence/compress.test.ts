@@ -2,12 +2,12 @@
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { openSession } from '../../src/engine.js';
 import { elementCount } from '../../src/graph/shape.js';
 import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
 import { rewriteFixture, trainSteps } from '../helpers/embedded.js';
-import { fedProgram, openFed, trainFed, unevenValues } from '../helpers/fed-gradients.js';
+import { type FedProgram, fedProgram, openFed, trainFed, unevenValues } from '../helpers/fed-gradients.js';
 import { fixtureNamed, graphPath } from '../helpers/fixtures.js';
 import { FLOAT32_EPSILON } from '../helpers/tolerance.js';
 
@@ -236,4 +236,91 @@ test('what is no number is sent at once, and is not kept back', async (t) => {
   t.deepEqual(await after(1, 'gradsync/w/residual'), [8, 1, 0, 2]);
   await trainFed(session, program, 1, 2);
   t.deepEqual(await after(0, 'w'), [-2 - (4 + 12) / 2, 0, Number.NaN, 0]);
+});
+
+const kept = async (session: Session, task: number, name = 'w'): Promise<readonly number[]> =>
+  Array.from((await session.readVariables(task)).get(`gradsync/${name}/residual`)!.data as Float32Array);
+
+async function opened(
+  t: ExecutionContext,
+  program: FedProgram,
+  options: object,
+  tasks = 2,
+): Promise<Session> {
+  const session = await openFed(program, JSON.stringify({ builder: 'all-reduce', ...options }), tasks);
+  t.teardown(() => session.close());
+  await session.initialize();
+  return session;
+}
+
+const LARGEST = { compressor: 'top-k-error-feedback', k: 1 };
+
+test('where a checkpoint knows of nothing that was kept back, nothing is: what the program saved, or a session of fewer tasks', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'gradsync-'));
+  const program = fedProgram({ w: [2] }, (task) => ({ w: [8, task + 1] }), 2);
+  const plain = await opened(t, program, {});
+  await trainFed(plain, program, 0, 1);
+  const two = await opened(t, program, LARGEST);
+  await trainFed(two, program, 0, 1);
+  t.deepEqual(
+    [await kept(two, 0), await kept(two, 1)],
+    [
+      [0, 1],
+      [0, 2],
+    ],
+  );
+  await two.save(join(folder, 'two.ckpt'));
+  const three = await opened(t, program, LARGEST, 3);
+  await trainFed(three, program, 0, 1);
+  await three.restore(join(folder, 'two.ckpt'));
+  t.deepEqual(
+    [await kept(three, 0), await kept(three, 1), await kept(three, 2)],
+    [
+      [0, 1],
+      [0, 2],
+      [0, 0],
+    ],
+  );
+  for (const name of ['plain.ckpt', 'plain.safetensors']) {
+    await plain.save(join(folder, name));
+    await two.restore(join(folder, 'two.ckpt'));
+    t.deepEqual(await kept(two, 1), [0, 2]);
+    await two.restore(join(folder, name));
+    t.deepEqual(
+      [await kept(two, 0), await kept(two, 1)],
+      [
+        [0, 0],
+        [0, 0],
+      ],
+      name,
+    );
+  }
+  await plain.restore(join(folder, 'two.ckpt'));
+  t.deepEqual([...(await plain.readVariables()).keys()], ['w']);
+});
+
+test('what is kept back of shards is saved as that of the whole, and restored in other shards', async (t) => {
+  const path = join(await mkdtemp(join(tmpdir(), 'gradsync-')), 'shards.safetensors');
+  const program = fedProgram({ w: [6] }, (task) => ({ w: [8, 1, 2, 9, 3, 4 + task] }), 1);
+  const shards = (count: number) => ({
+    ...LARGEST,
+    builder: 'partitioned-all-reduce',
+    shards: count,
+    minShardBytes: 1,
+  });
+  const two = await opened(t, program, shards(2));
+  await trainFed(two, program, 0, 1);
+  t.deepEqual(await kept(two, 1), [0, 1, 2, 0, 3, 5]);
+  await two.save(path);
+  for (const options of [shards(3), LARGEST]) {
+    const other = await opened(t, program, options);
+    await other.restore(path);
+    t.deepEqual(
+      [await kept(other, 0), await kept(other, 1)],
+      [
+        [0, 1, 2, 0, 3, 4],
+        [0, 1, 2, 0, 3, 5],
+      ],
+    );
+  }
 });

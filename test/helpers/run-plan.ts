@@ -18,6 +18,11 @@ export interface PlanRun {
   readonly fetches: readonly string[];
   /** Variable -> tensor the chief reads before the first and after the last step. */
   readonly read: Readonly<Record<string, string>>;
+  /** Tensors each task reads of its own before the first and after the last step. */
+  readonly own?: readonly string[];
+  /** Prefixes of checkpoints: written after the last step, read before the first. */
+  readonly save?: string;
+  readonly restore?: string;
   /** Holds one task back: it begins step t when t rounds are applied and of the others' gradients as many wait as may. */
   readonly holdBack?: HoldBack;
 }
@@ -33,7 +38,7 @@ export interface HoldBack {
 }
 
 export interface PlanResult {
-  /** Per task: `<step>/<name>` -> value. */
+  /** Per task: `<step>/<name>`, of `own` `start/<name>` and `end/<name>` -> value. */
   readonly fetched: readonly ReadonlyMap<string, FileTensor>[];
   readonly start: ReadonlyMap<string, FileTensor>;
   readonly variables: ReadonlyMap<string, FileTensor>;
@@ -65,6 +70,9 @@ function writeJobs(runs: readonly PlanRun[], outs: readonly string[], root: stri
     steps: stepsOf(run, task),
     fetch: run.fetches,
     read: run.read,
+    own: run.own ?? [],
+    ...(run.save === undefined ? {} : { save: run.save }),
+    ...(run.restore === undefined ? {} : { restore: run.restore }),
     ...(run.holdBack?.task === task ? { holdBack: run.holdBack } : {}),
     out: outs[index],
     timeout: SECONDS_PER_RUN,

@@ -8,6 +8,9 @@ cluster are given the same list but for their own folders and feeds:
   feeds: a tensor file with `<step>/<tensor name>`, the original names;
   steps, fetch: how many steps to run and the original names to fetch in each;
   read: {variable: tensor}, read by the chief before the first step (start.tensors) and after all have done the last (variables.tensors);
+  own: tensors of the task itself, read likewise (in fetches-<task>.tensors as `start/<name>` and `end/<name>`);
+  save, restore: the prefix of a checkpoint, written after the last step or read before the first: the program's by the chief, what is kept
+    back by each task;
   out: a folder all tasks share, also for fetches-<task>.tensors (`<step>/<name>`) and, when a task fails, error-<task>.txt;
   timeout: seconds for this training.
 
@@ -61,7 +64,7 @@ class Task:
   def config(self, key):
     return json_format.ParseDict(self.plan[key], v1.ConfigProto())
 
-  def open(self):
+  def open(self, restore=None):
     cluster = tf.train.ClusterSpec(self.plan["cluster"])
     self.server = tf.distribute.Server(cluster, "worker", self.index, config=self.config("serverConfig"))
     # A first look at a server that does not listen yet would make gRPC refuse others for a while.
@@ -71,9 +74,22 @@ class Task:
     self.session = v1.Session(self.server.target, self.graph, self.config("sessionConfig"))
     self.options = json_format.ParseDict(self.plan["runOptions"], v1.RunOptions())
     if not self.is_chief:
+      if restore:
+        # What begins as the chief's begins as what it has restored.
+        self.wait("what the chief restores", (self.out / "restored").exists)
       self.wait("the chief's variables", self.ready)
     for name in self.plan["initializers"]:
       self.run(self.graph.get_operation_by_name(name))
+    if restore:
+      self.checkpoint("restore", restore)
+      if self.is_chief:
+        (self.out / "restored").touch()
+
+  def checkpoint(self, what, prefix):
+    """Writes (`save`) or reads (`restore`) what this task has of a checkpoint."""
+    for part in (self.plan["saver"], self.plan.get("residuals")):
+      if part:
+        self.run(self.graph.as_graph_element(part[what]), {part["filename"]: prefix})
 
   def run(self, fetches, feeds=None):
     return self.session.run(fetches, feeds, options=self.options)
@@ -175,7 +191,7 @@ class HoldBack:
 def train(task, job):
   feeds = read_tensors(job["feeds"])
   hold = HoldBack(task, job["holdBack"], job["steps"]) if "holdBack" in job else None
-  results = {}
+  results = own(task, job, "start")
   for step in range(job["steps"]):
     if hold:
       hold.wait(step)
@@ -183,7 +199,12 @@ def train(task, job):
     values = {name[len(prefix) :]: value for name, value in feeds.items() if name.startswith(prefix)}
     for name, value in task.fetch(job["fetch"], values).items():
       results[f"{step}/{name}"] = value
+  results.update(own(task, job, "end"))
   write_tensors(task.out / f"fetches-{task.index}.tensors", results)
+
+
+def own(task, job, when):
+  return {f"{when}/{name}": value for name, value in task.fetch(job.get("own", [])).items()}
 
 
 def read(task, tensors, file):
@@ -192,13 +213,15 @@ def read(task, tensors, file):
 
 
 def work(task, job):
-  task.open()
+  task.open(job.get("restore"))
   task.meet("opened")
   if task.is_chief:
     read(task, job["read"], "start.tensors")
   task.meet("started")
   task.start_background()
   train(task, job)
+  if "save" in job:
+    task.checkpoint("save", job["save"])
   task.meet("trained")
   task.settle()
   if task.is_chief:

@@ -17,6 +17,7 @@ interface Training {
   /** Replicas of each task, and what each is on. */
   readonly layout: Layout;
   readonly devices?: 'gpus';
+  readonly more?: Pick<PlanRun, 'own' | 'save' | 'restore'>;
 }
 
 export interface TrainingCase extends Training {
@@ -43,7 +44,7 @@ function transformCase(one: AnyCase, ports: readonly number[]): PlanRun {
     writeFileSync(join(folder, 'plan.json'), JSON.stringify(plan));
     return folder;
   });
-  return { folders, ...run };
+  return { folders, ...run, ...one.more };
 }
 
 type Program = Omit<FedProgram, 'graph'> & { readonly graph: Uint8Array | string };

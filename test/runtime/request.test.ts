@@ -79,6 +79,8 @@ const MALFORMED: readonly [title: string, fields: object, ...parts: string[]][] 
   ['no background', { background: undefined }, '"background"'],
   ['a partition without shards', { partitions: { w: { axis: 0, shards: [] } } }, 'partition "w"', '"shards"'],
   ['a staleness below none', { variables: { w: { staleness: -1 } } }, 'variable "w"', '"staleness"', '-1'],
+  ['residuals without variables', { residuals: { save: 's' } }, '"residuals"', '"variables"'],
+  ['a residual that is no name', { residuals: { variables: { w: 5 } } }, 'residual of "w"', '5'],
   ['rounds without lag', { rounds: [{ applied: 'a', steps: 's', trains: [] }] }, 'rounds 0', '"lag"'],
 ];
 
