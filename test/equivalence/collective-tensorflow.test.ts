@@ -2,7 +2,7 @@
  * Variables of which every task has a copy, on real TensorFlow: gRPC processes that exchange gradients by collectives come to the variables
  * of the oracle.
  */
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -101,8 +101,11 @@ interface SavedCase extends TrainingCase {
   readonly prefix: string;
 }
 
-const saved = RESUMED.map(([strategy, kept]): SavedCase => {
-  const prefix = join(mkdtempSync(join(tmpdir(), 'gradsync-saved-')), 'model.ckpt-3');
+const folder = mkdtempSync(join(tmpdir(), 'gradsync-saved-'));
+test.after.always(() => rmSync(folder, { recursive: true, force: true }));
+
+const saved = RESUMED.map(([strategy, kept], index): SavedCase => {
+  const prefix = join(folder, `model-${index}.ckpt-3`);
   const fixture = fixtureNamed('spam.resource');
   const own = [...kept.map(residualOf), fixture.state['dense/kernel']!];
   return { fixture, layout: [1, 1], strategy, more: { own, save: prefix }, kept, prefix };

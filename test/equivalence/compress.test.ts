@@ -1,6 +1,4 @@
 /** Compressed gradients, embedded: how far they lead astray, that error feedback leads back, and that it does not matter what travels together. */
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { openSession } from '../../src/engine.js';
@@ -9,6 +7,7 @@ import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
 import { rewriteFixture, trainSteps } from '../helpers/embedded.js';
 import { type FedProgram, fedProgram, openFed, trainFed, unevenValues } from '../helpers/fed-gradients.js';
 import { fixtureNamed, graphPath } from '../helpers/fixtures.js';
+import { temporaryFolder } from '../helpers/folder.js';
 import { FLOAT32_EPSILON } from '../helpers/tolerance.js';
 
 const fixture = fixtureNamed('steady-sgd.resource');
@@ -84,7 +83,7 @@ test.serial('with error feedback no more is missing than one step loses', async 
 });
 
 test.serial('what is missing is saved, and training goes on to the same bits', async (t) => {
-  const path = join(await mkdtemp(join(tmpdir(), 'gradsync-')), 'checkpoint.safetensors');
+  const path = join(temporaryFolder(t), 'checkpoint.safetensors');
   const whole = await open('float16-error-feedback');
   await train(whole, 3);
   await whole.save(path);
@@ -256,7 +255,7 @@ async function opened(
 const LARGEST = { compressor: 'top-k-error-feedback', k: 1 };
 
 test('where a checkpoint knows of nothing that was kept back, nothing is: what the program saved, or a session of fewer tasks', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'gradsync-'));
+  const folder = temporaryFolder(t);
   const program = fedProgram({ w: [2] }, (task) => ({ w: [8, task + 1] }), 2);
   const plain = await opened(t, program, {});
   await trainFed(plain, program, 0, 1);
@@ -300,7 +299,7 @@ test('where a checkpoint knows of nothing that was kept back, nothing is: what t
 });
 
 test('what is kept back of shards is saved as that of the whole, and restored in other shards', async (t) => {
-  const path = join(await mkdtemp(join(tmpdir(), 'gradsync-')), 'shards.safetensors');
+  const path = join(temporaryFolder(t), 'shards.safetensors');
   const program = fedProgram({ w: [6] }, (task) => ({ w: [8, 1, 2, 9, 3, 4 + task] }), 1);
   const shards = (count: number) => ({
     ...LARGEST,
