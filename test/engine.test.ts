@@ -100,7 +100,7 @@ test('a fetch that does not exist is refused, the output of an operation too', (
     () => transform({ ...base, fetches: ['loss:7'], task: 0 }),
     'NOT_FOUND',
     '"loss:7"',
-    '1 outputs',
+    '1 output',
   );
 });
 
