@@ -179,15 +179,14 @@ export function prepareKind(
     division.published.length === 0
       ? []
       : pass('publish', () => publish(own, context, { division, finishes }));
-  const variables = [...training.variables, ...exchanged.residuals.map(({ variable }) => variable)];
+  const { residuals: kept } = exchanged;
+  const variables = [...training.variables, ...kept.map(({ variable }) => variable)];
   const begun = { graph, training: { ...training, variables } };
   const start = pass('initialize', () =>
     initialize(begun, context, { shared: closure.shared, copies, uses, originals, finishes }),
   );
   const residualFiles =
-    exchanged.residuals.length === 0
-      ? undefined
-      : pass('residuals', () => saveResiduals(own, context, exchanged.residuals));
+    kept.length > 0 ? pass('residuals', () => saveResiduals(own, context, kept)) : undefined;
   const hasRuns = finishes.some(({ background }) => background !== undefined);
   const close = hasRuns ? [pass('close', () => closeQueues(own, context, finishes))] : [];
   // A cycle can close far from an edit: this is asked of all edits together.
