@@ -54,7 +54,6 @@ const COMPRESSED: readonly (readonly [compressor: string, group: number, tasks: 
   ['float16', 64, 2],
   ['float16-error-feedback', 64, 2],
   ['float16-error-feedback', 1, 2],
-  ['bfloat16', 64, 3],
   ['float16-error-feedback', 2, 3],
   [TOP_K, 64, 2],
   [TOP_K, 1, 3],

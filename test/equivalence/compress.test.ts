@@ -180,7 +180,6 @@ const fed = (task: number, step: number) =>
 
 for (const [k, group] of [
   [0.2, 64],
-  [1, 64],
   [5, 1],
   [1000, 64],
 ] as const) {
