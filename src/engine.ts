@@ -50,6 +50,7 @@ import {
 
 export type { SessionOptions, TrainingOptions, TransformOptions } from './engine/options.js';
 export type { Overview, StepBytes, TaskTraffic } from './rewrite/index.js';
+export { UNEVEN } from './runtime/train.js';
 
 export interface TransformResult {
   /** The rewritten graph: a GraphDef in binary form. */
@@ -74,6 +75,8 @@ interface Run {
   readonly cluster: ClusterSpec;
   readonly strategy: Strategy;
   readonly resolved: ResolvedStrategy;
+  /** Whether tasks may run out of data while others go on. */
+  readonly joins: boolean;
 }
 
 /**
@@ -134,7 +137,7 @@ function withInput(files: TaskFiles, { strategy, operations }: Run): TransformRe
  */
 export async function openSession(options: SessionOptions): Promise<Session> {
   checkSessionOptions(options);
-  const run = prepare(options, 0);
+  const run = prepare(options, 0, options.uneven === 'join');
   requireOneMachine(run.cluster);
   const tasks = encodeTasks(run, allTasks(run));
   const { deadlineMs, signal, trace, unevenBatches, uneven } = options;
@@ -200,7 +203,7 @@ function requireOneMachine({ tasks }: ClusterSpec): void {
 }
 
 /** Cheap questions first: a mistyped strategy is told before a large graph is read. */
-function prepare(options: TrainingOptions, task: number): Run {
+function prepare(options: TrainingOptions, task: number, joins = false): Run {
   const cluster = resolveCluster(readResources(options.resources));
   taskOf(cluster, task);
   const builder = chosenBuilder(options.strategy);
@@ -216,7 +219,7 @@ function prepare(options: TrainingOptions, task: number): Run {
   checkBuilt(builder.name, strategy);
   const resolved = resolveStrategy(strategy, training, cluster);
   const operations = [...training.graph.operations()].map(({ name }) => name);
-  return { options, input, training, operations, cluster, strategy, resolved };
+  return { options, input, training, operations, cluster, strategy, resolved, joins };
 }
 
 /** Pairs that were given are input like the graph: tasks that were given different ones must not meet. */
@@ -227,11 +230,11 @@ function withPairs(bytes: Uint8Array, gradients: readonly string[]): Uint8Array 
 }
 
 function rewriteTasks<T>(
-  { options, input, training, cluster, resolved }: Run,
+  { options, input, training, cluster, resolved, joins }: Run,
   tasks: readonly number[],
   use: (rewritten: Rewritten) => T,
 ): T[] {
-  const settings = { input, feeds: options.feeds ?? {} };
+  const settings = { input, feeds: options.feeds ?? {}, joins };
   return rewriteEach(training, resolved, cluster, tasks, settings, use);
 }
 

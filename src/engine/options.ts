@@ -52,8 +52,8 @@ export interface SessionOptions extends TrainingOptions {
    */
   readonly unevenBatches?: UnevenBatches;
   /**
-   * What becomes of the other tasks when one runs out of data (see `Session.train`): `stop` ends the training before that step. Without it
-   * data that end at different steps are an error.
+   * What becomes of the other tasks when one runs out of data (see `Session.train`): `stop` ends the training before that step, `join` goes
+   * on without it, with the mean over those that have data. Without it data that end at different steps are an error.
    */
   readonly uneven?: Uneven;
   /** A file that gets the times of all operations when the session ends, as a Chrome trace (chrome://tracing, ui.perfetto.dev). */

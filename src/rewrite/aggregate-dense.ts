@@ -15,6 +15,8 @@ export interface Handover {
   /** After these every task has handed over its gradient, and so has read the variable. */
   readonly takes: readonly Operation[];
   readonly chiefOnly: readonly Operation[];
+  /** What divides by the number of tasks, where an accumulator does not. */
+  readonly mean?: Operation;
   /** Where each task hands over its slices through a queue of its own, these: input 0 of `apply` is that of the task. */
   readonly queues?: readonly Tensor[];
 }
@@ -41,7 +43,7 @@ export function aggregateDense(site: Site, context: RewriteContext, pair: Gradie
     inputs: [handle, step, gradient.tensor],
     attributes: types,
   });
-  const required = constant(site, newName(site, 'required'), 'int32', [context.taskCount]);
+  const required = context.contributors.count(site, 'required', 'tasks', 'int32');
   const take = operation(site, newName(site, 'take_gradient'), {
     type: 'ResourceAccumulatorTakeGradient',
     inputs: [handle, required],
@@ -76,12 +78,12 @@ export function aggregateQueued(
     inputs: takes.map((take) => take.output()),
     attributes: attributes({ N: attr.int(takes.length), T: type }),
   });
-  const count = constant(site, newName(site, 'count'), variable.dtype as NumberType, [context.taskCount]);
+  const count = context.contributors.count(site, 'count', 'tasks', variable.dtype as NumberType);
   const mean = operation(site, newName(site, 'mean_gradient'), {
     type: 'RealDiv',
     inputs: [sum.output(), count],
     attributes: attributes({ T: type }),
   });
   site.graph.replaceInput(gradient.tensor, mean.output(), consumers);
-  return { apply, takes, queues, chiefOnly: [...takes, sum, mean] };
+  return { apply, takes, queues, mean, chiefOnly: [...takes, sum, mean] };
 }

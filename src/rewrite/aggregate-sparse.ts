@@ -61,12 +61,13 @@ export function aggregateCombined(site: Site, context: RewriteContext, pair: Gra
   });
   const take = operation(site, newName(site, 'take_gradient'), {
     type: 'SparseAccumulatorTakeGradient',
-    inputs: [handle, constant(site, newName(site, 'required'), 'int32', [context.taskCount])],
+    inputs: [handle, context.contributors.count(site, 'required', 'tasks', 'int32')],
     after: context.isChief ? [apply] : [],
     attributes: attributes(types),
   });
   const taken = { indices: take.output(0), values: take.output(1), indexType: 'int64' } as const;
-  return { apply, takes: [take], chiefOnly: [take, ...deliver(site, context, pair, edges, taken)] };
+  const { mean, delivered } = deliver(site, context, pair, edges, taken);
+  return { apply, takes: [take], mean, chiefOnly: [take, ...delivered] };
 }
 
 export function aggregateConcatenated(
@@ -95,8 +96,8 @@ export function aggregateConcatenated(
     pair.variable.dtype,
   );
   const joined = [indices, values].map((tensor) => tensor.operation).filter((each) => !takes.includes(each));
-  const delivered = deliver(site, context, pair, edges, { indices, values, indexType });
-  return { apply, takes, chiefOnly: [...takes, ...joined, ...delivered], queues };
+  const { mean, delivered } = deliver(site, context, pair, edges, { indices, values, indexType });
+  return { apply, takes, mean, chiefOnly: [...takes, ...joined, ...delivered], queues };
 }
 
 interface Taken {
@@ -108,12 +109,12 @@ interface Taken {
 /** Divides the taken values by the number of tasks, gives the indices their own type, and hands both to whom the gradient fed. */
 function deliver(
   site: Site,
-  { taskCount }: RewriteContext,
+  { contributors }: RewriteContext,
   { variable }: GradientPair,
   edges: Edges,
   taken: Taken,
-): readonly Operation[] {
-  const count = constant(site, newName(site, 'count'), variable.dtype as NumberType, [taskCount]);
+): { readonly mean: Operation; readonly delivered: readonly Operation[] } {
+  const count = contributors.count(site, 'count', 'tasks', variable.dtype as NumberType);
   const mean = operation(site, newName(site, 'mean_values'), {
     type: 'RealDiv',
     inputs: [taken.values, count],
@@ -122,5 +123,6 @@ function deliver(
   const indices = cast(site, newName(site, 'mean_indices'), taken.indices, taken.indexType, edges.indexType);
   site.graph.replaceInput(edges.slices.values, mean, edges.values);
   site.graph.replaceInput(edges.slices.indices, indices, edges.indices);
-  return indices === taken.indices ? [mean.operation] : [mean.operation, indices.operation];
+  const own = mean.operation;
+  return { mean: own, delivered: indices === taken.indices ? [own] : [own, indices.operation] };
 }

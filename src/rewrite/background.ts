@@ -42,7 +42,7 @@ export interface Separated {
 export function separate(site: Site, context: RewriteContext, input: SeparateInput): Separated {
   const { graph } = site;
   const { group: updates, aggregations, uses } = input;
-  const feeders = findFeeders(graph, input);
+  const feeders = findFeeders(graph, context, input);
   const taken = group(
     site,
     newName(site, 'taken'),
@@ -52,6 +52,7 @@ export function separate(site: Site, context: RewriteContext, input: SeparateInp
   const { give, take, queue, values } = carry(site, context, input, feeders);
   const inputOf: InputOf = (tensor) =>
     values.get(tensor) ?? copies.get(tensor.operation)?.output(tensor.index) ?? tensor;
+  for (const mean of fedMeans(context, aggregations)) detach(graph, mean, feeders.members, inputOf);
   if (take !== undefined) graph.addControlInput(taken, take);
   for (const [original, copy] of copies) {
     graph.setInputs(copy, original.inputs.map(inputOf));
@@ -62,6 +63,11 @@ export function separate(site: Site, context: RewriteContext, input: SeparateInp
     if (touchesVariable(member, uses)) graph.addControlInput(member, taken);
   }
   return { give, queue, alone: [taken, ...copies.values(), ...(take === undefined ? [] : [take])] };
+}
+
+/** What divides by a number that belongs to a step: how many have data for it. */
+function fedMeans({ joins }: RewriteContext, aggregations: readonly Aggregation[]): readonly Operation[] {
+  return joins ? aggregations.flatMap(({ mean }) => mean ?? []) : [];
 }
 
 /** What the background takes in place of a tensor. */
@@ -91,9 +97,13 @@ interface Feeders {
   readonly evaluated: ReadonlySet<Operation>;
 }
 
-function findFeeders(graph: Graph, { group, aggregations, closure, uses }: SeparateInput): Feeders {
+function findFeeders(
+  graph: Graph,
+  context: RewriteContext,
+  { group, aggregations, closure, uses }: SeparateInput,
+): Feeders {
   const members = new Marks(graph);
-  for (const member of group.members) members.add(member);
+  for (const member of [...group.members, ...fedMeans(context, aggregations)]) members.add(member);
   const taken = new Set(aggregations.flatMap(({ chiefOnly }) => chiefOnly));
   const above = ancestors(graph, members, { enter: (each) => !taken.has(each) });
   const enter = (operation: Operation): boolean => above.has(operation) && !members.has(operation);

@@ -11,6 +11,7 @@ import { COLLECTIVE_TYPES, Collectives } from './collective-operations.js';
 import { replicasOf, taskOfDevice } from './devices.js';
 import { gatherSlices } from './gather-slices.js';
 import { gradientTensors } from './gradient-region.js';
+import { type Nothing, nothingOf } from './nothing.js';
 import type { Draft, RewriteContext } from './pass.js';
 import { bundle, reduceBundle } from './reduce-dense.js';
 import type { Reduction, Residual, Sending } from './sending.js';
@@ -32,6 +33,8 @@ export interface Exchange {
   readonly sent: readonly Sending[];
   /** Variables that were added: what compression has kept back. */
   readonly residuals: readonly Residual[];
+  /** What a task without data sends. */
+  readonly nothing: readonly Nothing[];
 }
 
 const GATHERED: SparseForm = {
@@ -56,6 +59,7 @@ export function exchange(draft: Draft, context: RewriteContext, input: Collectiv
     operations: [...collectives.made, ...reductions.flatMap(({ keeps }) => keeps)],
     sent: reductions.flatMap(({ sent }) => sent),
     residuals: reductions.flatMap(({ residuals }) => residuals),
+    nothing: reductions.flatMap(({ nothing }) => nothing),
   };
 }
 
@@ -77,8 +81,13 @@ function exchangeGroup(
     reduceBundle(siteOf(each.pairs[0]!), context, each, collectives),
   );
   const sparse = pairs.filter(({ gradient }) => gradient.kind === 'sparse');
-  const gathered = sparse.map((pair) => gatherSlices(siteOf(pair), context, pair, collectives));
-  return [...reduced, ...gathered.map((sent) => ({ sent, residuals: [], keeps: [] }))];
+  const gathered = sparse.map((pair) => ({
+    sent: gatherSlices(siteOf(pair), context, pair, collectives),
+    residuals: [],
+    keeps: [],
+    nothing: nothingOf(pair),
+  }));
+  return [...reduced, ...gathered];
 }
 
 /** Whether gradients lie on devices of one type on all tasks, as members of a collective must. */

@@ -7,11 +7,21 @@ import type { ResolvedStrategy } from '../strategy/strategy.js';
 /** Version of graph.pb, plan.json and the names under which tasks meet. */
 export const FORMAT = 1;
 
-/** SHA-256, hexadecimal, over format, input, strategy and cluster, each with its length before it. */
-export function runDigest(input: Uint8Array, strategy: ResolvedStrategy, cluster: ClusterSpec): string {
+/** SHA-256, hexadecimal, over format, input, strategy and cluster, each with its length before it; of a run that tasks may leave also over that. */
+export function runDigest(
+  input: Uint8Array,
+  strategy: ResolvedStrategy,
+  cluster: ClusterSpec,
+  joins = false,
+): string {
   const hash = createHash('sha256');
   const utf8 = new TextEncoder();
-  const texts = [`gradsync ${FORMAT}`, canonicalStrategy(strategy), printCluster(cluster)];
+  const texts = [
+    `gradsync ${FORMAT}`,
+    canonicalStrategy(strategy),
+    printCluster(cluster),
+    ...(joins ? ['join'] : []),
+  ];
   for (const part of [input, ...texts.map((each) => utf8.encode(each))]) {
     hash.update(`${part.byteLength}:`);
     hash.update(part);

@@ -19,6 +19,7 @@ import { reportPlacement, reportVariables } from './report-variables.js';
 import { type ResidualFiles, reportResiduals } from './save-residuals.js';
 import type { Residual } from './sending.js';
 import { residualName } from './shared-objects.js';
+import { type Attendance, planWithoutData } from './without-data.js';
 
 /** How long one run may take before it is given up; a task that died must not hold the others for ever. */
 const TIMEOUT_MS = 60_000;
@@ -32,6 +33,7 @@ export interface PlanParts extends Fetches {
   readonly aggregations: readonly Aggregation[];
   readonly exchanged: Exchange;
   readonly placement: Placement;
+  readonly attendance: Attendance | undefined;
   readonly proxies: Proxies;
   readonly finishes: readonly Finish[];
   /** Of what compressors keep back, if anything. */
@@ -70,6 +72,7 @@ export function makePlan(context: TaskContext, parts: PlanParts): Plan {
     placement: reportPlacement(placement, context.replicas[0]!),
     ...partitionsOf(context, parts.exchanged.residuals),
     ...roundsOf(parts.finishes),
+    ...planWithoutData(context, parts),
   };
 }
 

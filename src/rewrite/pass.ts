@@ -3,6 +3,7 @@ import type { ClusterSpec } from '../cluster/cluster-spec.js';
 import type { Graph } from '../graph/graph.js';
 import type { GradientPair, TrainingGraph } from '../graph/training-graph.js';
 import type { CollectivePlan, ParameterServerPlan, ResolvedStrategy } from '../strategy/strategy.js';
+import type { Contributors } from './contributors.js';
 import type { SplitVariable } from './partition/partition.js';
 
 /** What holds for all tasks of a run. */
@@ -19,6 +20,8 @@ export interface RunContext {
   readonly collectives: ReadonlyMap<string, CollectivePlan>;
   /** Variables that were split, by the names of the program. */
   readonly split: ReadonlyMap<string, SplitVariable>;
+  /** Whether tasks may run out of data while others go on. */
+  readonly joins: boolean;
   readonly log: PassLog;
 }
 
@@ -26,6 +29,7 @@ export interface RunContext {
 export interface RewriteContext extends RunContext {
   readonly isChief: boolean;
   readonly devices: TaskDevices;
+  readonly contributors: Contributors;
 }
 
 /**

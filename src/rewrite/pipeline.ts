@@ -48,6 +48,7 @@ import { ownTokenQueue } from './tokens.js';
 import { findUpdateGroups, type UpdateGroup } from './update-groups.js';
 import { findVariableUses, type VariableUses } from './variable-uses.js';
 import { descendants, Marks } from './walk.js';
+import { type Attendance, findAttendance } from './without-data.js';
 
 /** What is known once the draft is prepared for whichever task. */
 export interface Shared {
@@ -62,6 +63,8 @@ export interface Shared {
   readonly independent: readonly UpdateGroup[];
   readonly division: Division;
   readonly placement: Placement;
+  /** Where tasks may run out of data while others go on. */
+  readonly attendance: Attendance | undefined;
   /** Random operations whose seeds each replica offsets. */
   readonly seeded: readonly Operation[];
   readonly placeholders: readonly Operation[];
@@ -125,8 +128,9 @@ export function prepareDraft(draft: Draft, run: RunContext): Shared {
       for (const { background, members } of rounds) if (background !== undefined) lockUpdates(graph, members);
     });
   const groups = { groups: rounds, independent, division };
+  const attendance = run.joins ? findAttendance(graph, whole, roots, asynchronous) : undefined;
   const prepared = { pairs, sharedRows, closure, ...groups, seeded, placeholders, replicated };
-  return { ...prepared, onServers, placement, uses, order };
+  return { ...prepared, onServers, placement, attendance, uses, order };
 }
 
 function heldOf(shared: ReadonlySet<Variable>, copies: ReadonlySet<Variable>): ReadonlySet<Variable> {
@@ -202,10 +206,10 @@ export function prepareKind(
     uses,
     replicas,
   });
-  const { pairs, onServers } = shared;
+  const { pairs, onServers, attendance } = shared;
   const proxied = findProxyCandidates(graph, context, { pairs: onServers, training, closure, finishes });
   const results = { aggregations, exchanged, publications, finishes, residualFiles, close };
-  return { proxied, training, start, feeds, ...fetches, pairs, ...results, placement, replicas };
+  return { proxied, training, start, feeds, ...fetches, pairs, ...results, placement, attendance, replicas };
 }
 
 /** Tasks that do not wait for each other have no step in common, in which they could be fed alike. */
@@ -246,7 +250,7 @@ export function runTask(draft: Draft, context: TaskContext, shared: Shared, prep
   return makePlan(context, { ...prepared, proxies });
 }
 
-const NOTHING_EXCHANGED: Exchange = { pairs: [], operations: [], sent: [], residuals: [] };
+const NOTHING_EXCHANGED: Exchange = { pairs: [], operations: [], sent: [], residuals: [], nothing: [] };
 const NO_PROXIES = { initializer: undefined, refreshes: [] };
 
 /** Runs passes by name: verifies what each edited, and logs it. */

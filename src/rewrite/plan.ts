@@ -2,6 +2,7 @@
  * Plan: what plan.json holds. With it and graph.pb a stranger runs the rewritten graph on TensorFlow without gradsync.
  * All names are those of the rewritten graph; tensors are `operation:index`.
  */
+import type { DType } from '../graph/dtype.js';
 
 export interface FeedPlan {
   readonly tensors: readonly string[];
@@ -70,6 +71,22 @@ export interface ResidualPlan {
   readonly restore: string;
 }
 
+/** How a task takes part in rounds for which it has no data while others have. */
+export interface WithoutData {
+  /** Placeholders, int32 scalars, that every step that trains is fed: how many tasks have data for it, how many replicas these have. */
+  readonly counts: { readonly tasks: string | null; readonly replicas: string | null };
+  /** Fed in place of what the task would give: zeros of this type and shape. */
+  readonly nothing: readonly {
+    readonly tensor: string;
+    readonly dtype: DType;
+    readonly shape: readonly number[];
+  }[];
+  /** Operations that are not run, nor is what takes their values. */
+  readonly leftOut: readonly string[];
+  /** Operations whose feeds it is given as a task that has data is: updates take them. Nothing runs that takes another one's feed. */
+  readonly settings: readonly string[];
+}
+
 export interface Plan {
   readonly format: 1;
   /** SHA-256, hexadecimal, over input graph, resolved strategy, cluster and format version. */
@@ -96,6 +113,8 @@ export interface Plan {
   readonly close: readonly string[];
   /** What is run in the background counts, by update group; left out where nothing is. */
   readonly rounds?: readonly BackgroundRounds[];
+  /** Present where tasks may run out of data while others go on. */
+  readonly withoutData?: WithoutData;
   /** The program's checkpoint. */
   readonly saver: { readonly filename: string; readonly save: string; readonly restore: string } | null;
   /** Left out where nothing is kept back. */

@@ -105,6 +105,11 @@ function sumWhole(
     })),
     residuals: compressed.flatMap(({ residual }) => residual ?? []),
     keeps: compressed.flatMap(({ keeps }) => keeps ?? []),
+    nothing: compressed.map(({ tensor }, i) => ({
+      tensor,
+      dtype: wire,
+      shape: gradients[i]!.variable.shape,
+    })),
   };
 }
 
@@ -170,11 +175,11 @@ export function splitInto(
 /** The one place where a collective's sum becomes a mean. */
 export function divideByReplicas(
   site: Site,
-  { strategy }: RewriteContext,
+  { contributors }: RewriteContext,
   sum: Tensor,
   dtype: DType,
 ): Tensor {
-  const count = constant(site, newName(site, 'replicas'), dtype as NumberType, [strategy.replicas.length]);
+  const count = contributors.count(site, 'replicas', 'replicas', dtype as NumberType);
   return operation(site, newName(site, 'mean'), {
     type: 'RealDiv',
     inputs: [sum, count],

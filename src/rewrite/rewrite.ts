@@ -6,6 +6,7 @@ import type { Operation } from '../graph/operation.js';
 import { copyTrainingGraph, type TrainingGraph } from '../graph/training-graph.js';
 import type { ResolvedStrategy } from '../strategy/strategy.js';
 import { supportedPlans } from './check-supported.js';
+import { Contributors } from './contributors.js';
 import { kindsOf, replicasOf, type TaskKind, taskOfDevice } from './devices.js';
 import { runDigest } from './digest.js';
 import type { FeedOverride } from './feeds.js';
@@ -27,6 +28,8 @@ export interface RewriteOptions {
   readonly feeds?: Readonly<Record<string, FeedOverride>>;
   /** The bytes the training graph was read from, for the digest; the graph is encoded if they are left out. */
   readonly input?: Uint8Array;
+  /** Whether tasks may run out of data while others go on. */
+  readonly joins?: boolean;
   /** Collects what each pass did. */
   readonly log?: PassLog;
 }
@@ -111,15 +114,18 @@ class Rewriting {
   constructor(draft: Draft, strategy: ResolvedStrategy, cluster: ClusterSpec, options: RewriteOptions) {
     const input = options.input ?? encodeGraphDef(draft.graph);
     const log = options.log ?? new PassLog();
+    // One task alone leaves nobody behind.
+    const joins = options.joins === true && cluster.tasks.length > 1;
     const partitioned = splitVariables(draft, strategy, log);
     this.#draft = { graph: draft.graph, training: partitioned.training };
     this.#run = {
       strategy: partitioned.strategy,
       cluster,
       taskCount: cluster.tasks.length,
-      digest: runDigest(input, strategy, cluster),
+      digest: runDigest(input, strategy, cluster, joins),
       ...supportedPlans(partitioned.training, partitioned.strategy),
       split: partitioned.split,
+      joins,
       log,
     };
     this.#feeds = new Map(Object.entries(options.feeds ?? {}));
@@ -128,7 +134,10 @@ class Rewriting {
 
   /** Prepares the draft for the tasks of a kind. */
   prepare({ isChief, devices, tasks }: TaskKind): KindRewriting {
-    const context = { ...this.#run, isChief, devices };
+    const { taskCount, strategy, joins } = this.#run;
+    const counts = { tasks: taskCount, replicas: strategy.replicas.length };
+    const contributors = new Contributors(this.#draft.graph, devices.cpu, counts, joins);
+    const context = { ...this.#run, isChief, devices, contributors };
     const prepared = prepareKind(this.#draft, context, this.#shared, this.#feeds);
     // What was edited is encoded once, not for each task.
     if (tasks.length > 1) encodeEdited(this.#draft.graph);

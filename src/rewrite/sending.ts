@@ -2,6 +2,7 @@
 import type { Operation, Tensor } from '../graph/operation.js';
 import type { Variable } from '../graph/training-graph.js';
 import type { Site } from './make.js';
+import type { Nothing } from './nothing.js';
 
 /** A task's own gradient, and where what is done to it is put. */
 export interface LocalGradient {
@@ -24,6 +25,8 @@ export interface Reduction {
   /** Variables that the compression needs, and what changes them in a step. */
   readonly residuals: readonly Residual[];
   readonly keeps: readonly Operation[];
+  /** What a task without data sends. */
+  readonly nothing: readonly Nothing[];
 }
 
 export interface LocalSum extends Reduction {

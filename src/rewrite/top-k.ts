@@ -21,6 +21,7 @@ import {
   type Site,
   zeros,
 } from './make.js';
+import type { Nothing } from './nothing.js';
 import type { RewriteContext } from './pass.js';
 import type { LocalGradient, LocalSum, Residual, Sending } from './sending.js';
 
@@ -90,7 +91,11 @@ export function sumLargest(
     ];
   });
   const residuals = chosen.map(({ residual }) => residual);
-  return { sum, sent, residuals, keeps: chosen.map(({ keeps }) => keeps) };
+  const nothing = chosen.flatMap(({ count, ...each }): readonly Nothing[] => [
+    { tensor: each.indices, dtype: 'int32', shape: [count] },
+    { tensor: each.values, dtype, shape: [count] },
+  ]);
+  return { sum, sent, residuals, nothing, keeps: chosen.map(({ keeps }) => keeps) };
 }
 
 interface Chosen {

@@ -13,10 +13,13 @@ import {
   oneOf,
   optional,
   type Rule,
+  SIZES,
   TEXT,
   TEXTS,
 } from '../check.js';
 import { GradsyncError } from '../errors.js';
+import type { WithoutData } from '../rewrite/plan.js';
+import { ARRAY_TYPES } from './array-types.js';
 import type { RunPlan } from './request.js';
 
 const REMEDY = 'give plan.json as gradsync wrote it';
@@ -38,14 +41,20 @@ const PLAN = {
   background: TEXTS,
   partitions: optional(OBJECT),
   rounds: optional(LIST),
+  replicas: optional(TEXTS),
   variables: optional(OBJECT),
   residuals: optional(OBJECT),
+  withoutData: optional(OBJECT),
 };
-const VARIABLE = { staleness: optional(COUNT) };
 const FEED = { tensors: NAMES, split: either(COUNT, NOTHING), alike: optional(exactly(true)) };
 const FETCHED_TENSORS = { tensors: NAMES, combine: oneOf(['first', 'concat', 'mean']) };
 const FETCHED_OPERATIONS = { operations: TEXTS };
 const PARTITION = { axis: COUNT, shards: NAMES };
+const VARIABLE = { staleness: optional(COUNT) };
+const NAME_OR_NULL = either(TEXT, NOTHING);
+const WITHOUT_DATA = { counts: OBJECT, nothing: LIST, leftOut: TEXTS, settings: TEXTS };
+const COUNTS = { tasks: NAME_OR_NULL, replicas: NAME_OR_NULL };
+const ZEROS = { tensor: TEXT, dtype: oneOf(Object.keys(ARRAY_TYPES)), shape: SIZES };
 const ROUNDS = { applied: TEXT, steps: TEXT, lag: TEXT, trains: TEXTS };
 
 /** Refuses plans of which one is malformed, or that are not of one run, in order of its tasks. */
@@ -79,6 +88,7 @@ function checkForm(plan: RunPlan, task: number): void {
     checkFields(`${subject}, rounds ${i}`, rounds, ROUNDS, REMEDY);
   }
   checkResiduals(subject, plan);
+  if (plan.withoutData !== undefined) checkWithoutData(subject, plan.withoutData);
 }
 
 function checkResiduals(subject: string, { residuals }: RunPlan): void {
@@ -86,6 +96,15 @@ function checkResiduals(subject: string, { residuals }: RunPlan): void {
   checkFields(`${subject}, "residuals"`, residuals, { variables: OBJECT }, REMEDY);
   for (const [name, variable] of Object.entries(residuals.variables))
     check(`${subject}, residual of "${name}"`, variable, TEXT, REMEDY);
+}
+
+function checkWithoutData(subject: string, given: WithoutData): void {
+  const asked = `${subject}, "withoutData"`;
+  checkFields(asked, given, WITHOUT_DATA, REMEDY);
+  checkFields(`${asked}, "counts"`, given.counts, COUNTS, REMEDY);
+  for (const [i, zeros] of given.nothing.entries()) {
+    checkFields(`${asked}, "nothing" ${i}`, zeros, ZEROS, REMEDY);
+  }
 }
 
 function checkFits(plan: RunPlan, first: RunPlan, task: number): void {

@@ -53,6 +53,8 @@ export interface ProgramRequest {
   readonly operations: readonly string[];
   /** Those of both that may only be had where the rest of the request takes part in the exchange they belong to. */
   readonly guarded: readonly string[];
+  /** Operations that are not run, nor is what takes their values unless these are fed; whatever waits for one goes on. None if left out. */
+  readonly without?: readonly string[];
   /** Present for what runs before training: it changes variables and is no step all the same. */
   readonly initializes?: true;
 }

@@ -22,7 +22,7 @@ export type RunPlan = Pick<
   | 'rounds'
   | 'residuals'
 > &
-  Partial<Pick<Plan, 'variables'>>;
+  Partial<Pick<Plan, 'replicas' | 'variables' | 'withoutData'>>;
 
 /** A request in the names of the rewritten graph, with the user's names in the same order. */
 export interface RequestNames {
@@ -31,6 +31,9 @@ export interface RequestNames {
   readonly tensors: readonly FetchTarget[];
   /** How many tensors more there are: the lags of a step's reads. */
   readonly lags: number;
+  /** What the program is fed beside: what is the same in every step, and how many have data for it. */
+  readonly fixed: readonly TensorData[];
+  readonly counts: readonly ('tasks' | 'replicas')[];
 }
 
 /** Maps the names of a request. Whether they exist is found out when it is compiled. */
@@ -45,9 +48,13 @@ export function programRequest(
     .map((name) => ({ name, ...fetchTensors(plan, name) }));
   const trained = (plan.rounds ?? []).filter(({ trains }) => trains.some((name) => fetches.includes(name)));
   const lags = trained.map(({ lag }) => lag);
+  const counts = (['tasks', 'replicas'] as const).flatMap((counted) => {
+    const tensor = plan.withoutData?.counts[counted] ?? null;
+    return tensor === null ? [] : [{ counted, tensor }];
+  });
   return {
     program: {
-      feeds: fed.flatMap(({ tensors }) => tensors),
+      feeds: [...fed.flatMap(({ tensors }) => tensors), ...counts.map(({ tensor }) => tensor)],
       tensors: [...fetched.flatMap(({ tensors }) => tensors), ...lags],
       operations: fetches
         .filter((name) => !isTensor(plan, name))
@@ -57,11 +64,13 @@ export function programRequest(
     feeds: fed.map(({ name, tensors, split }) => ({ name, count: tensors.length, split })),
     tensors: fetched.map(({ name, tensors, combine }) => ({ name, count: tensors.length, combine })),
     lags: lags.length,
+    fixed: [],
+    counts: counts.map(({ counted }) => counted),
   };
 }
 
 /** The plan names operations; what holds for one holds for its outputs. */
-function isGuarded({ notFetchable, fetches }: RunPlan, name: string): boolean {
+export function isGuarded({ notFetchable, fetches }: RunPlan, name: string): boolean {
   if (Object.hasOwn(fetches, name)) return false;
   return Object.hasOwn(notFetchable, name) || Object.hasOwn(notFetchable, parseFetchName(name).operation);
 }
@@ -69,6 +78,11 @@ function isGuarded({ notFetchable, fetches }: RunPlan, name: string): boolean {
 function isTensor(plan: RunPlan, name: string): boolean {
   const fetch = Object.hasOwn(plan.fetches, name) ? plan.fetches[name] : undefined;
   return fetch === undefined ? parseFetchName(name).index !== undefined : 'tensors' in fetch;
+}
+
+/** The tensors that a name of the user's is fed to. */
+export function feedTensors(plan: RunPlan, name: string): readonly string[] {
+  return feedOf(plan, name).tensors;
 }
 
 function feedOf(plan: RunPlan, name: string): FeedPlan {

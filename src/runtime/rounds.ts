@@ -86,12 +86,15 @@ export class Rounds {
     this.#fitting.add(programs);
   }
 
-  /** Of an accumulator: that all tasks give and somebody takes. Of a queue: that as much goes in as comes out. */
+  /** Of an accumulator: that all tasks with data give and somebody takes. Of a queue: that as much goes in as comes out. */
   #comesAbout({ key, kind }: Meeting, parts: readonly Part[]): boolean {
     const found = [...parts.flatMap((part) => find(key, part) ?? []), ...this.#inBackground(key)];
     const taken = found.reduce((sum, { takes }) => sum + takes, 0);
     if (kind === 'queue') return found.reduce((sum, { gives }) => sum + gives, 0) === taken;
-    const givers = parts.filter((part) => this.#shared[part.task]!.has(key));
+    // Of an accumulator, as many are taken as have data.
+    const givers = parts.filter(
+      (part) => this.#shared[part.task]!.has(key) && (part.hasData || kind === 'collective'),
+    );
     return taken > 0 && givers.every((part) => (find(key, part)?.gives ?? 0) > 0);
   }
 
@@ -148,7 +151,7 @@ function withoutData(present: Part, { task }: Part): GradsyncError {
   return new GradsyncError('FAILED_PRECONDITION', 'Requests of a step', {
     expected: 'data for every task, as each would wait for the others',
     received: `null for task ${task}, while task ${present.task} trains`,
-    remedy: 'end the training when the first task runs out, as train() does with { uneven: "stop" }',
+    remedy: 'end the training, or open the session with { uneven: "join" } to go on without that task',
     task,
   });
 }

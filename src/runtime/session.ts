@@ -11,17 +11,17 @@ import { checkPlans } from './check-plans.js';
 import { checkCheckpoint, checkRequest, checkRequests } from './check-request.js';
 import { restoreSaved, saveState } from './checkpoint.js';
 import { type CheckpointFormat, findCheckpoint, formatToSave } from './checkpoint-format.js';
-import type { Executor, PreparedProgram, TensorData, VariableInfo } from './executor.js';
-import { checkSplit, combineFetched, splitFeed, splitShape, wholeSpec } from './replica-values.js';
-import { checkFeed, programRequest, type RequestNames, type RunPlan } from './request.js';
+import type { Executor, TensorData, VariableInfo } from './executor.js';
+import { fedTo, type Prepared, Programs } from './programs.js';
+import { combineFetched } from './replica-values.js';
+import type { RunPlan } from './request.js';
 import { Residuals } from './residuals.js';
 import { noPart, type Part, Rounds, type UnevenBatches } from './rounds.js';
 import type { SavedSession } from './saved-state.js';
 import { checkTrainRequest, type TrainingEnd, type TrainRequest, train, type Uneven } from './train.js';
 import { withWholeVariables } from './whole-variables.js';
+import { type Counts, countsOf } from './without-data.js';
 
-/** Shapes of feeds that are remembered for a program. */
-const MOST_SHAPES = 1000;
 /** Steps of a training that are under way at once: while one is computed, the next one's data are read. */
 const STEPS_IN_FLIGHT = 2;
 
@@ -48,10 +48,13 @@ export interface SessionSettings {
   readonly uneven?: Uneven | undefined;
 }
 
-interface Prepared extends PreparedProgram {
-  readonly names: RequestNames;
-  /** Shapes of feeds that were found to fit together. */
-  readonly fitting: Set<string>;
+/** A run that was asked for, as it will be started. */
+interface Asked {
+  readonly task: number;
+  readonly request: RunRequest;
+  readonly program: Prepared;
+  /** False of a task that runs along with those that have data. */
+  readonly hasData: boolean;
 }
 
 /**
@@ -62,8 +65,7 @@ interface Prepared extends PreparedProgram {
 export class Session {
   readonly #executor: Executor;
   readonly #plans: readonly RunPlan[];
-  /** Per task, compiled programs by the names of their feeds and fetches. */
-  readonly #programs: readonly Map<string, Promise<Prepared>>[];
+  readonly #programs: Programs;
   readonly #queue = new CallQueue();
   readonly #rounds: Rounds;
   readonly #background: BackgroundRounds;
@@ -80,7 +82,7 @@ export class Session {
     this.#executor = withWholeVariables(executor, plans);
     this.#plans = plans;
     this.#alike = new AlikeFeeds(plans);
-    this.#programs = plans.map(() => new Map());
+    this.#programs = new Programs(this.#executor, plans);
     this.#rounds = new Rounds(
       executor.meetings,
       executor.backgroundMeetings,
@@ -93,6 +95,7 @@ export class Session {
       residuals: new Residuals(this.#executor, plans),
     };
     this.#uneven = settings.uneven;
+    if (this.#uneven === 'join') this.#checkJoins();
   }
 
   get taskCount(): number {
@@ -128,16 +131,16 @@ export class Session {
   }
 
   /**
-   * Trains until the data end, a few steps under way at once. Where one task runs out before others, a session opened with `stop` ends the
-   * training before that step.
+   * Trains until the data end, a few steps under way at once. Where one task runs out before others, what happens is as the session was
+   * opened: `stop` ends the training before that step, `join` goes on without the task until all have run out.
    *
-   * @throws GradsyncError FAILED_PRECONDITION where data end at different steps and the session was not opened for that, DEADLINE_EXCEEDED
+   * @throws GradsyncError FAILED_PRECONDITION where data end at different steps and the session was opened for neither, DEADLINE_EXCEEDED
    * naming the task whose batches do not come while others wait; what `run` throws, and what an iterable or `onStep` throws. Steps that were
    * begun have ended by then.
    * @example
    * ```ts
    * const end = await session.train({ batches: [first, second], fetches: ['loss:0', 'train_op'] });
-   * console.log(end.steps, end.ended); // [10, 10] [{ task: 1, step: 10 }]
+   * console.log(end.steps, end.ended); // [12, 10] [{ task: 1, step: 10 }, { task: 0, step: 12 }]
    * ```
    */
   async train(request: TrainRequest): Promise<TrainingEnd> {
@@ -265,6 +268,18 @@ export class Session {
     });
   }
 
+  /** A graph that was not rewritten for it waits for every task in every round. */
+  #checkJoins(): void {
+    const task = this.#plans.findIndex(({ withoutData }) => withoutData === undefined);
+    if (task < 0 || this.#executor.meetings.every((shared) => shared.size === 0)) return;
+    throw new GradsyncError('FAILED_PRECONDITION', `Plan of task ${task}`, {
+      expected: 'one that tells what a task without data does, as { uneven: "join" } asks for',
+      received: 'none of that',
+      remedy: 'let openSession rewrite the graph, which is told there, or choose { uneven: "stop" }',
+      task,
+    });
+  }
+
   /** How many rounds a task may be ahead. */
   #staleness(): number {
     const plans = this.#plans.flatMap(({ variables = {} }) => Object.values(variables));
@@ -274,34 +289,57 @@ export class Session {
   /** Whether a step of this request waits for other tasks. */
   async #meets(task: number, request: RunRequest): Promise<boolean> {
     checkRequest(request, task);
-    const program = await this.#prepare(task, request);
-    return this.#rounds.meets(partOf(task, request, program));
+    const program = await this.#programs.prepare(task, request);
+    return this.#rounds.meets(partOf({ task, request, program, hasData: true }));
   }
 
   /** Starts runs once all of them are prepared, and after those of earlier calls. */
   async #inTurn(asked: readonly { task: number; request: RunRequest | null }[]): Promise<RunResult[]> {
     for (const { task, request } of asked) if (request !== null) checkRequest(request, task);
-    const idle = asked.flatMap(({ task, request }) => (request === null ? [noPart(task)] : []));
-    const runs = asked.flatMap(({ task, request }) =>
+    const own = asked.flatMap(({ task, request }) =>
       request === null ? [] : [{ task, request: ownRequest(request) }],
     );
-    const prepared = Promise.all(runs.map(({ task, request }) => this.#prepare(task, request)));
+    const counts = this.#countsOf(asked);
+    const prepared = Promise.all(own.map((run) => this.#prepare(run.task, run.request)));
     // What goes wrong is told in turn.
     prepared.catch(() => undefined);
     return this.#queue.start(async () => {
-      const programs = await prepared;
-      await this.#checkInitialized(programs.flatMap(({ reads }) => reads));
+      const runs = await prepared;
+      const absent = asked.flatMap(({ task, request }) => (request === null ? [task] : []));
+      runs.push(...(await this.#runAlong(absent, runs)));
+      await this.#checkInitialized(runs.flatMap(({ program }) => program.reads));
       const admit = this.#alike.check(
-        runs.map(({ task, request: { feeds } }, i) => ({ task, feeds, program: programs[i]! })),
+        runs.map(({ task, request, program }) => ({ task, feeds: request.feeds, program })),
       );
-      const parts = runs.map(({ task, request }, i) => partOf(task, request, programs[i]!));
-      this.#rounds.begin([...parts, ...idle]);
+      const idle = absent.filter((task) => runs.every((run) => run.task !== task));
+      this.#rounds.begin([...runs.map(partOf), ...idle.map(noPart)]);
       admit();
-      const results = new Map(
-        runs.map(({ task, request }, i) => [task, this.#start(task, programs[i]!, request)]),
-      );
+      const results = new Map(runs.map((run) => [run.task, this.#start(run, counts)]));
       return { done: Promise.all(asked.map(({ task }) => results.get(task) ?? {})) };
     });
+  }
+
+  async #prepare(task: number, request: RunRequest): Promise<Asked> {
+    return { task, request, program: await this.#programs.prepare(task, request), hasData: true };
+  }
+
+  /** What tasks without data do in a step of the others, as far as these would wait for them. */
+  async #runAlong(absent: readonly number[], runs: readonly Asked[]): Promise<readonly Asked[]> {
+    const [first] = runs;
+    if (first === undefined || !runs.some((run) => this.#rounds.meets(partOf(run)))) return [];
+    const along = await Promise.all(
+      absent.map(async (task) => {
+        const prepared = await this.#programs.prepareWithoutData(task, first.request);
+        return prepared && { task, ...prepared, hasData: false };
+      }),
+    );
+    return along.filter((each) => each !== undefined);
+  }
+
+  /** Of a step of all tasks, those that have data; whoever is asked alone is so for all. */
+  #countsOf(asked: readonly { task: number; request: RunRequest | null }[]): Counts {
+    const isWhole = asked.length === this.taskCount;
+    return countsOf(this.#plans.filter((_, task) => !isWhole || asked[task]!.request !== null));
   }
 
   /** Refuses to read a variable that has no value once everything asked for before has ended. */
@@ -327,46 +365,9 @@ export class Session {
     });
   }
 
-  async #prepare(task: number, request: RunRequest): Promise<Prepared> {
-    const plan = this.#plan(task);
-    const feeds = Object.keys(request.feeds);
-    const key = JSON.stringify([feeds, request.fetches]);
-    const programs = this.#programs[task]!;
-    let program = programs.get(key);
-    if (program === undefined) {
-      program = this.#compile(task, programRequest(plan, feeds, request.fetches));
-      programs.set(key, program);
-      program.catch(() => programs.delete(key));
-    }
-    const prepared = await program;
-    let tensor = 0;
-    for (const target of prepared.names.feeds) {
-      const value = request.feeds[target.name]!;
-      checkFeed(target.name, value, wholeSpec(prepared.feeds[tensor]!, target));
-      checkSplit(value, target);
-      tensor += target.count;
-    }
-    await this.#checkShapes(task, prepared, request);
-    return prepared;
-  }
-
-  /** Asks the task whether the feeds fit together, once for the same shapes. */
-  async #checkShapes(task: number, { id, names, fitting }: Prepared, { feeds }: RunRequest): Promise<void> {
-    const key = names.feeds.map(({ name }) => feeds[name]!.shape.join()).join(';');
-    if (names.feeds.length === 0 || fitting.has(key)) return;
-    const shapes = names.feeds.flatMap((target) => splitShape(feeds[target.name]!.shape, target));
-    await this.#executor.checkShapes(task, id, shapes);
-    if (fitting.size >= MOST_SHAPES) fitting.clear();
-    fitting.add(key);
-  }
-
-  async #compile(task: number, names: RequestNames): Promise<Prepared> {
-    return { ...(await this.#executor.prepare(task, names.program)), names, fitting: new Set() };
-  }
-
-  async #start(task: number, { id, names }: Prepared, request: RunRequest): Promise<RunResult> {
-    const feeds = names.feeds.flatMap((target) => splitFeed(request.feeds[target.name]!, target));
-    const values = await this.#queue.track(this.#executor.run(task, id, feeds));
+  async #start({ task, request, program }: Asked, counts: Counts): Promise<RunResult> {
+    const { id, names } = program;
+    const values = await this.#queue.track(this.#executor.run(task, id, fedTo(program, request, counts)));
     for (const lag of values.slice(values.length - names.lags)) this.#background.record(task, lag);
     let first = 0;
     return Object.fromEntries(
@@ -379,11 +380,13 @@ export class Session {
   }
 }
 
-function partOf(task: number, { feeds, fetches }: RunRequest, program: Prepared): Part {
-  const shares = program.names.feeds.flatMap(({ name, count, split }) =>
+function partOf({ task, request, program, hasData }: Asked): Part {
+  const { feeds, fetches } = request;
+  const batches = hasData ? program.names.feeds : [];
+  const shares = batches.flatMap(({ name, count, split }) =>
     split === null ? [] : [{ feed: name, axis: split, rows: feeds[name]!.shape[split]!, replicas: count }],
   );
-  return { task, program, fetches, shares, hasData: true };
+  return { task, program, fetches, shares, hasData };
 }
 
 /** The request with copies of its arrays, to be handed over to a task. Shared memory is passed as it is. */

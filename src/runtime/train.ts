@@ -1,6 +1,6 @@
 /**
  * Training until the data end. Each task has batches of its own; where they end, the task has run out of data, and what becomes of the others
- * is what the session was opened for: `stop` ends all. Who takes part in a step is known before it begins.
+ * is what the session was opened for: `stop` ends all, `join` lets them go on without it. Who takes part in a step is known before it begins.
  */
 import { checkFields, FUNCTION, LIST, optional, type Rule, TEXTS } from '../check.js';
 import { GradsyncError } from '../errors.js';
@@ -8,7 +8,7 @@ import { BatchSource, nextBatches } from './batch-source.js';
 import type { TensorData } from './executor.js';
 import type { RunRequest, RunResult } from './session.js';
 
-export const UNEVEN = ['stop'] as const;
+export const UNEVEN = ['stop', 'join'] as const;
 /** What becomes of the other tasks when one runs out of data. */
 export type Uneven = (typeof UNEVEN)[number];
 
@@ -181,7 +181,7 @@ class Training {
       if (feeds[task] === undefined && !known.has(task)) this.#ended.push({ task, step: step - 1 });
     }
     if (this.#ended.length === feeds.length) return false;
-    return this.#ended.length === 0;
+    return this.#ended.length === 0 || this.#session.uneven === 'join';
   }
 
   #checkEven(): void {
@@ -192,7 +192,8 @@ class Training {
     throw new GradsyncError('FAILED_PRECONDITION', 'Training', {
       expected: 'batches for as many steps on every task',
       received: `${step} on task ${task} and more on task ${more}`,
-      remedy: 'open the session with { uneven: "stop" } to end with the first task that runs out',
+      remedy:
+        'open the session with { uneven: "stop" } to end with the first task that runs out, or { uneven: "join" } to go on without it',
       task,
       step: step + 1,
     });

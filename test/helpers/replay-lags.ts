@@ -13,10 +13,10 @@ type State = ReadonlyMap<VariableInfo, TensorData>;
 /** Values of a gradient's tensors, by name. */
 type Gradients = ReadonlyMap<string, TensorData>;
 
-/** `lags[task][step]`. The variables after as many rounds as there are steps, by name. */
+/** `lags[task][step]`; a task has no part in rounds for which it has none. The variables after as many rounds as there are steps, by name. */
 export async function replayLags(
   fixture: Fixture,
-  lags: readonly (readonly number[])[],
+  lags: readonly (readonly (number | undefined)[])[],
 ): Promise<ReadonlyMap<string, TensorData>> {
   const graph = encodeGraphDef(decodeGraphFile(readFileSync(graphPath(fixture))).graph);
   const executor = await EmbeddedExecutor.open({ graphs: [graph] });
@@ -27,6 +27,9 @@ export async function replayLags(
   }
 }
 
+/** Moving averages of batch norm. */
+const OF_OWN_DATA = /(^|\/)moving_(mean|variance)$/;
+
 class Replay {
   readonly #executor: EmbeddedExecutor;
   readonly #fixture: Fixture;
@@ -36,18 +39,26 @@ class Replay {
     this.#fixture = fixture;
   }
 
-  async run(lags: readonly (readonly number[])[]): Promise<ReadonlyMap<string, TensorData>> {
+  async run(lags: readonly (readonly (number | undefined)[])[]): Promise<ReadonlyMap<string, TensorData>> {
     const shareOf = readFeeds(this.#fixture);
     await this.#run([this.#fixture.init], [], new Map());
     const states = [this.#state()];
-    for (const step of lags[0]!.keys()) {
+    const steps = Math.max(...lags.map(({ length }) => length));
+    for (let step = 0; step < steps; step++) {
       const gradients: Gradients[] = [];
       for (const [task, ofTask] of lags.entries()) {
-        this.#setBack(states[step - ofTask[step]!]!);
+        const lag = ofTask[step];
+        if (lag === undefined) continue;
+        this.#setBack(states[step - lag]!);
         gradients.push(await this.#gradients(shareOf(task, step)));
       }
       this.#setBack(states[step]!);
-      await this.#run([this.#fixture.trainOp], [], meanOf(gradients, this.#fixture));
+      // What the mean does not decide is the chief's, of its own data.
+      const hasData = lags[0]![step] !== undefined;
+      const shown = shareOf(hasData ? 0 : lags.findIndex((ofTask) => ofTask[step] !== undefined), step);
+      const fed = new Map([...shown, ...meanOf(gradients, this.#fixture)]);
+      await this.#run([this.#fixture.trainOp], [], fed);
+      if (!hasData) this.#setBack(new Map([...states[step]!].filter(([{ name }]) => OF_OWN_DATA.test(name))));
       states.push(this.#state());
     }
     return new Map([...states.at(-1)!].map(([{ name }, value]) => [name, value]));

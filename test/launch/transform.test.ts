@@ -202,6 +202,11 @@ const BAD: Readonly<Record<string, BadInput>> = {
   'two rules for a feed': { more: ['--feed=x=all', '--feed=x:0=split:0'], parts: ['"x:0"', 'under "x"'] },
   'a graph without a name': { exit: 2, changes: () => ({ graph: '' }), parts: ['one graph file'] },
   'a fetch that does not exist': { more: ['--fetch=nothing:0'], parts: ['NOT_FOUND: ', 'nothing'] },
+  'tasks that run out of data': {
+    more: ['--uneven=join'],
+    parts: ['UNIMPLEMENTED: ', 'openSession({ uneven })'],
+  },
+  'another word for them': { exit: 2, more: ['--uneven=wait'], parts: ['stop or join', '"wait"'] },
   'no graph': { exit: 2, changes: () => ({ graph: null }), parts: ['INVALID_ARGUMENT: ', 'one graph file'] },
   'two graphs': { exit: 2, more: [LINE], parts: ['one graph file'] },
   'no strategy': { exit: 2, changes: () => ({ strategy: null }), parts: ['--strategy'] },

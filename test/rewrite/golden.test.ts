@@ -19,24 +19,41 @@ interface Variant {
   readonly replicas?: number;
   /** The strategy, and what the file of such a text is called. */
   readonly strategy?: readonly [name: string, strategy: string];
+  readonly joins?: boolean;
 }
 
 const isGolden = test.macro<[fixture: string, tasks: number, task: number, variant?: Variant]>({
-  exec: (t, fixture, tasks, task, { replicas = 1, strategy: [suffix, strategy] = ['', 'ps-lb'] } = {}) => {
+  exec: (
+    t,
+    fixture,
+    tasks,
+    task,
+    { replicas = 1, strategy: [suffix, strategy] = ['', 'ps-lb'], joins = false } = {},
+  ) => {
     const training = readTrainingGraph(decodeGraphFile(readFileSync(graphPath(fixtureNamed(fixture)))));
     const cpus = Array.from({ length: replicas }, (_, i) => i);
-    const { graph, plan } = rewrittenFor(training, tasks, task, { devices: `cpus: [${cpus}]`, strategy });
+    const { graph, plan } = rewrittenFor(training, tasks, task, {
+      devices: `cpus: [${cpus}]`,
+      strategy,
+      joins,
+    });
     const text = printGraph(graph, { where: isOfInterest }).replaceAll(plan.digest, '<digest>');
     const path = projectPath(
       'test',
       'golden',
-      `${fixture}.task${task}of${tasks}${replicas > 1 ? `x${replicas}` : ''}${suffix}.txt`,
+      `${fixture}.task${task}of${tasks}${replicas > 1 ? `x${replicas}` : ''}${suffix}${joins ? '.join' : ''}.txt`,
     );
     if (process.env['UPDATE_GOLDEN'] !== undefined) writeFileSync(path, text);
     t.is(text, readFileSync(path, 'utf8'));
   },
-  title: (_, fixture, tasks, task, { replicas = 1, strategy: [, strategy] = ['', 'ps-lb'] } = {}) =>
-    `${fixture}, task ${task} of ${tasks} with ${replicas} replicas, ${strategy}, is as it was`,
+  title: (
+    _,
+    fixture,
+    tasks,
+    task,
+    { replicas = 1, strategy: [, strategy] = ['', 'ps-lb'], joins = false } = {},
+  ) =>
+    `${fixture}, task ${task} of ${tasks} with ${replicas} replicas, ${strategy}${joins ? ', which tasks may leave' : ''}, is as it was`,
 });
 
 test(isGolden, 'linear-regression.resource', 1, 0);
@@ -79,3 +96,5 @@ const SHARDS = ['.partition', '{"builder": "partitioned-ps", "shards": 2, "minSh
 test(isGolden, 'words-sgd.resource', 1, 0, { strategy: SHARDS });
 test(isGolden, 'words-adam.reference', 2, 0, { strategy: SHARDS });
 test(isGolden, 'spam-clipped.resource', 2, 1, { strategy: SHARDS });
+test(isGolden, 'words-adam.resource', 2, 0, { joins: true });
+test(isGolden, 'linear-regression.resource', 2, 0, { strategy: STALE, joins: true });

@@ -65,6 +65,7 @@ test('plans of different runs or in the wrong order are refused', (t) => {
   throwsTyped(t, () => checkPlans([PLAN, { ...second, digest: 'e' }], 2), 'FAILED_PRECONDITION', 'd', 'e');
 });
 
+const WITHOUT_DATA = { counts: { tasks: null, replicas: null }, nothing: [], leftOut: [], settings: [] };
 const MALFORMED: readonly [title: string, fields: object, ...parts: string[]][] = [
   ['another format', { format: 2 }, '"format"', '1', '2'],
   ['no digest', { digest: undefined }, '"digest"', 'undefined'],
@@ -81,6 +82,14 @@ const MALFORMED: readonly [title: string, fields: object, ...parts: string[]][] 
   ['a staleness below none', { variables: { w: { staleness: -1 } } }, 'variable "w"', '"staleness"', '-1'],
   ['residuals without variables', { residuals: { save: 's' } }, '"residuals"', '"variables"'],
   ['a residual that is no name', { residuals: { variables: { w: 5 } } }, 'residual of "w"', '5'],
+  ['no word on data', { withoutData: { counts: {}, nothing: [] } }, '"withoutData"', '"leftOut"'],
+  [
+    'nothing that is no array',
+    { withoutData: { ...WITHOUT_DATA, nothing: [{ tensor: 'g:0', dtype: 'string', shape: [] }] } },
+    '"nothing" 0',
+    '"dtype"',
+  ],
+  ['counts by number', { withoutData: { ...WITHOUT_DATA, counts: { tasks: 2, replicas: null } } }, '"tasks"'],
   ['rounds without lag', { rounds: [{ applied: 'a', steps: 's', trains: [] }] }, 'rounds 0', '"lag"'],
 ];
 

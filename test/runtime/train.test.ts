@@ -75,12 +75,15 @@ test(counts, [
 ]);
 test(counts, [[5, 1, 2]]);
 
-test('data that end at different steps, in a session that was not opened for them: an error after the steps of all, and the session goes on', async (t) => {
+test('data that end at different steps, in a session opened for neither: an error after the steps of all, and the session goes on', async (t) => {
   await withSession(2, {}, async (session) => {
     const error = await t.throwsAsync(session.train({ batches: [batches(3, 0), batches(2, 1)], fetches }), {
       code: 'FAILED_PRECONDITION',
     });
-    t.regex(error?.message ?? '', /received 2 on task 1 and more on task 0; .*uneven: "stop"/);
+    t.regex(
+      error?.message ?? '',
+      /received 2 on task 1 and more on task 0; .*uneven: "stop".*uneven: "join"/,
+    );
     t.deepEqual(await weights(session), [-3, -30]);
     const end = await session.train({ batches: [batches(1, 0), batches(1, 1)], fetches });
     t.deepEqual(end, { steps: [1, 1], ended: [0, 1].map((task) => ({ task, step: 1 })) });
@@ -98,7 +101,7 @@ test('a task without data that others would wait for is refused at once, whichev
       ]).map((each, i) => (i === task ? null : each));
       await t.throwsAsync(session.run(requests), {
         code: 'FAILED_PRECONDITION',
-        message: new RegExp(`null for task ${task}, while task \\d trains; .*"stop"`),
+        message: new RegExp(`null for task ${task}, while task \\d trains; .*"join"`),
       });
     }
     const [loss] = trainRequests([[7, 7]], ['loss:0']);
@@ -218,7 +221,7 @@ test('a session that is closed ends a training that waits for data', async (t) =
   await t.throwsAsync(training, { code: 'FAILED_PRECONDITION', message: /one that was closed/ });
 });
 
-test('anything that is no training is refused, and so are other words than stop', async (t) => {
+test('anything that is no training is refused, and so are other words than stop and join', async (t) => {
   await withSession(2, {}, async (session) => {
     const bad: readonly [given: unknown, message: RegExp][] = [
       [undefined, /expected an object with batches, fetches, onStep/],
@@ -234,5 +237,5 @@ test('anything that is no training is refused, and so are other words than stop'
     await t.throwsAsync(session.runTask(1, null as never), none);
   });
   const opening = withSession(2, { uneven: 'wait' as 'stop' }, async () => undefined);
-  await t.throwsAsync(opening, { message: /"uneven": expected one of stop but received "wait"/ });
+  await t.throwsAsync(opening, { message: /"uneven": expected one of stop, join but received "wait"/ });
 });

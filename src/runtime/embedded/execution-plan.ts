@@ -18,6 +18,8 @@ export interface PlanNode {
   readonly predecessors: number;
   /** Only of nodes that a branch may leave out, and of loops. */
   readonly flow?: Flow;
+  /** Whether it does nothing: it only keeps its place in the order. */
+  readonly isIdle?: true;
 }
 
 /** What branches and loops make of a node. A slot that stays empty is a value that a branch left out. */
@@ -52,9 +54,10 @@ export interface ExecutionPlan {
   readonly fetches: readonly number[];
 }
 
-/** All nodes of a plan, those of loops included. */
+/** All nodes of a plan that do something, those of loops included. */
 export function* allNodes({ nodes }: ExecutionPlan): Iterable<PlanNode> {
   for (const node of nodes) {
+    if (node.isIdle) continue;
     yield node;
     if (node.flow?.loop !== undefined) yield* allNodes(node.flow.loop.body);
   }

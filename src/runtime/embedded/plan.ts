@@ -11,6 +11,7 @@ import { entered, type Frame, isInvariant } from './frames.js';
 import { handleOf, referencedVariable } from './handles.js';
 import type { BoundKernel } from './kernel.js';
 import { NOTHING } from './kernels/resource-kernel.js';
+import { onlyReads } from './kernels/resource-kernels.js';
 import { planOrder } from './plan-order.js';
 import { ReferenceReads } from './reference-reads.js';
 import type { TaskResources } from './resources.js';
@@ -20,6 +21,8 @@ export interface PlanRequest {
   readonly feeds: readonly Tensor[];
   readonly tensors: readonly Tensor[];
   readonly operations: readonly Operation[];
+  /** Operations that are not run; see ProgramRequest. */
+  readonly without?: readonly Operation[];
 }
 
 type Draft = { -readonly [K in keyof PlanNode]: PlanNode[K] } & {
@@ -74,27 +77,49 @@ class Compiler {
     const order = planOrder(roots, needed);
     this.#references = new ReferenceReads(order, this.#fed);
     this.#leftOut = leftOut(order, needed);
-    const idle = this.#withoutUse(order, new Set(roots));
+    const idle = this.#withoutUse(order, new Set(roots), this.#withoutValue(order));
     for (const operation of order) this.#add(operation, idle.has(operation));
     const fetches = tensors.map((tensor) => this.#fetch(tensor));
     return { nodes: this.#nodes, uses: Int32Array.from(this.#uses), feeds: feedSlots, fetches };
   }
 
+  /** Operations that the request leaves out, and what would take their values. */
+  #withoutValue(order: readonly Operation[]): ReadonlySet<Operation> {
+    const found = new Set(this.#request.without);
+    if (found.size === 0) return found;
+    const isMissing = (tensor: Tensor): boolean =>
+      !this.#fed.has(tensor) && found.has(this.#scope.unit(tensor.operation));
+    for (const operation of order) {
+      const loop = this.#scope.loopAt(operation);
+      const taken = loop === undefined ? operation.inputs : loop.enters.map(entered);
+      if (taken.some(isMissing)) found.add(operation);
+    }
+    return found;
+  }
+
   /**
-   * Operations whose results nobody takes, as they are needed for the order alone: a gradient of the images, which TensorFlow's tuples wait
-   * for. They are not computed (TensorFlow's own optimizer makes them NoOps), and so neither is what only they take.
+   * Operations that are not run: those without a value, and those whose results nobody takes, as they are needed for the order alone (a
+   * gradient of the images, which TensorFlow's tuples wait
+   * for). They are not computed (TensorFlow's own optimizer makes them NoOps), and so neither is what only they take.
    */
-  #withoutUse(order: readonly Operation[], roots: ReadonlySet<Operation>): ReadonlySet<Operation> {
+  #withoutUse(
+    order: readonly Operation[],
+    roots: ReadonlySet<Operation>,
+    withoutValue: ReadonlySet<Operation>,
+  ): ReadonlySet<Operation> {
     const taken = new Set<Operation>();
-    const idle = new Set<Operation>();
+    const idle = new Set(withoutValue);
     for (const operation of order.toReversed()) {
+      if (withoutValue.has(operation)) continue;
       if (this.#scope.loopAt(operation) !== undefined) {
         for (const other of this.#scope.needed(operation)) taken.add(other);
         continue;
       }
       const binding = this.#binder.bind(operation);
       const isNeeded = roots.has(operation) || taken.has(operation) || this.#leftOut.has(operation);
-      if (!isNeeded && binding.isPure) {
+      // Where all that would take a variable is left out, it need not be read.
+      const hasEffect = !binding.isPure && (withoutValue.size === 0 || !onlyReads(operation.type));
+      if (!isNeeded && !hasEffect) {
         idle.add(operation);
         continue;
       }
@@ -108,14 +133,14 @@ class Compiler {
   #add(operation: Operation, isIdle: boolean): void {
     if (isTrivial(operation)) return;
     const dependencies = this.#scope.needed(operation);
+    if (isIdle) {
+      const none = operation.inputs.map(() => null);
+      this.#addNode(operation, () => NOTHING, none, dependencies).isIdle = true;
+      return;
+    }
     const loop = this.#scope.loopAt(operation);
     if (loop !== undefined) {
       this.#addLoop(operation, loop, dependencies);
-      return;
-    }
-    if (isIdle) {
-      const none = operation.inputs.map(() => null);
-      this.#addNode(operation, () => NOTHING, none, dependencies);
       return;
     }
     if (operation.type === 'Placeholder') this.#checkFed(operation);

@@ -92,7 +92,8 @@ export class Task {
     const tensors = request.tensors.map((name) => this.#tensor(name));
     const operations = request.operations.map((name) => this.#operation(name));
     tensors.forEach(refuseHandle);
-    const plan = compile({ feeds, tensors, operations }, binder, resources);
+    const without = (request.without ?? []).map((name) => this.#operation(name));
+    const plan = compile({ feeds, tensors, operations, without }, binder, resources);
     if (request.guarded.length > 0) {
       const guarded = new Set(request.guarded.map((name) => this.#operation(name)));
       const rest = {
@@ -102,7 +103,7 @@ export class Task {
       };
       checkGuarded(plan, compile(rest, binder, resources), request.guarded);
     }
-    const changes = plan.nodes.some(({ operation }) => changesState(operation.type));
+    const changes = [...allNodes(plan)].some(({ operation }) => changesState(operation.type));
     const isStep = changes && request.initializes !== true;
     return {
       id: this.#programs.push({ plan, feeds, isStep }) - 1,
@@ -110,7 +111,7 @@ export class Task {
       reads: this.#variables(variablesRead(plan, resources)),
       meetings: meetingsIn(plan, resources.task),
       changesState: changes,
-      defaults: plan.nodes
+      defaults: [...allNodes(plan)]
         .filter(({ operation }) => operation.type === 'PlaceholderWithDefault')
         .map(({ operation }) => operation.output().name),
     };

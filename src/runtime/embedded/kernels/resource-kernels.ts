@@ -40,9 +40,14 @@ const READS = new Set([
   'QueueIsClosed',
 ]);
 
+/** Whether operations of this type take a variable, an accumulator or a queue and leave it as it is. */
+export function onlyReads(type: string): boolean {
+  return READS.has(type);
+}
+
 /** Whether operations of this type change a variable, an accumulator or a queue. */
 export function changesState(type: string): boolean {
-  return Object.hasOwn(RESOURCE_KERNELS, type) && !READS.has(type);
+  return Object.hasOwn(RESOURCE_KERNELS, type) && !onlyReads(type);
 }
 
 /** What the time of an operation of this type is spent on. */
