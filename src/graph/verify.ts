@@ -1,9 +1,11 @@
 /**
- * Checks that a graph is one TensorFlow would accept: every edge ends at an operation of the graph and at an output it has, control
- * edges and colocation groups name operations that are there, names are valid, and cycles go through loops only. Run after every pass.
+ * Checks that a graph is one TensorFlow would accept: every edge ends at an operation of the graph and at an output it has, operations have
+ * as many inputs as their types take, control edges and colocation groups name operations that are there, names are valid, and cycles go
+ * through loops only. Run after every pass.
  */
 import { GradsyncError } from '../errors.js';
 import type { Graph } from './graph.js';
+import { inputCount } from './input-counts.js';
 import { isValidOperationName, parseColocation, printColocation } from './name.js';
 import { outputCount } from './op-catalog.js';
 import type { Operation, Tensor } from './operation.js';
@@ -32,6 +34,8 @@ function verifyOperations(graph: Graph, operations: Iterable<Operation>): void {
   for (const operation of operations) {
     // Names with a leading underscore are TensorFlow's own; a graph that carries them came from it.
     if (!isValidOperationName(operation.name) && !operation.name.startsWith('_')) throw badName(operation);
+    const count = inputCount(operation.type);
+    if (count !== undefined && operation.inputs.length !== count) throw wrongCount(operation, count);
     for (const tensor of operation.inputs) verifyInput(graph, operation, tensor, counts);
     for (const control of operation.controlInputs) {
       if (!graph.has(control)) throw unknownControl(operation, control);
@@ -96,6 +100,11 @@ function unknownInput(operation: Operation, tensor: Tensor): GradsyncError {
     `"${tensor.name}", whose operation is not in it`,
     'rewire the input before removing its operation',
   );
+}
+
+function wrongCount(operation: Operation, count: number): GradsyncError {
+  const expected = count === 1 ? '1 input' : `${count} inputs`;
+  return invalid(operation, expected, String(operation.inputs.length), 'export the graph anew');
 }
 
 function unknownControl(operation: Operation, control: Operation): GradsyncError {

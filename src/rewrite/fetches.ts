@@ -110,10 +110,10 @@ function checkReach(graph: Graph, closed: ReadonlySet<Operation>): void {
     (operation) => !closed.has(operation),
   );
   if (outside === undefined) return;
-  throw new GradsyncError('INTERNAL', `Operation "${outside.name}"`, {
-    expected: 'nothing outside the chief-only closure to depend on it',
-    received: `"${outside.name}" on a task that is not the chief`,
-    remedy: 'report this graph',
+  throw new GradsyncError('UNIMPLEMENTED', `Operation "${outside.name}"`, {
+    expected: 'the end of an update to be computed from averaged gradients, and from what all replicas share',
+    received: 'an operation that each replica runs for itself, and that waits for the update',
+    remedy: 'let every task compute on one device, or report this graph',
     operation: outside.name,
   });
 }

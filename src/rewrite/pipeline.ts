@@ -84,9 +84,13 @@ export interface Prepared extends Omit<PlanParts, 'proxies'> {
   readonly replicas: Replicas;
 }
 
-/** The draft with every shard a variable of its own, and a strategy for these: the program that all other passes work on. */
+/**
+ * The draft with every shard a variable of its own, and a strategy for these: the program that all other passes work on. The whole graph is
+ * verified before one is split.
+ */
 export function splitVariables(draft: Draft, strategy: ResolvedStrategy, log: PassLog): Partitioned {
   if (strategy.variables.every((plan) => plan.partition === undefined)) return partition(draft, strategy);
+  verifyGraph(draft.graph);
   return new Passes(draft, { log }).pass('partition', () => partition(draft, strategy));
 }
 

@@ -12,6 +12,7 @@ import {
   verifyEdits,
   verifyGraph,
 } from '../../src/graph/index.js';
+import { inputCount } from '../../src/graph/input-counts.js';
 import { allFixtures, graphPath } from '../helpers/fixtures.js';
 import { throwsTyped } from '../helpers/throws.js';
 
@@ -53,7 +54,9 @@ for (const [type, index, count] of [
 ] as const) {
   test(`output ${index} of ${type}, which has ${count}, is found`, (t) => {
     const graph = new Graph();
-    const producer = graph.add({ name: 'producer', type });
+    const x = graph.add({ name: 'x', type: 'Const' }).output();
+    const inputs = new Array<typeof x>(inputCount(type) ?? 0).fill(x);
+    const producer = graph.add({ name: 'producer', type, inputs });
     graph.add({ name: 'taker', type: 'Identity', inputs: [producer.output(index)] });
     throwsTyped(
       t,
@@ -66,9 +69,27 @@ for (const [type, index, count] of [
   });
 }
 
+test('an operation with an input too few or too many is found', (t) => {
+  const graph = sample();
+  const [x, y] = [graph.get('x').output(), graph.get('y')];
+  for (const inputs of [[], [x, x]]) {
+    graph.setInputs(y, inputs);
+    throwsTyped(
+      t,
+      () => verifyGraph(graph),
+      'INVALID_ARGUMENT',
+      '"y" (Identity)',
+      '1 input',
+      `${inputs.length}`,
+    );
+  }
+});
+
 test('an output beyond those that an attribute announces is found', (t) => {
   const graph = new Graph();
-  const split = graph.add({ name: 's', type: 'Split', attributes: attributes({ num_split: attr.int(3) }) });
+  const x = graph.add({ name: 'x', type: 'Const' }).output();
+  const attrs = attributes({ num_split: attr.int(3) });
+  const split = graph.add({ name: 's', type: 'Split', inputs: [x, x], attributes: attrs });
   const taker = graph.add({ name: 'taker', type: 'Identity', inputs: [split.output(2)] });
   t.notThrows(() => verifyGraph(graph));
   graph.setInput(taker, 0, split.output(3));

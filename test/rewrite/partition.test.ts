@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { attr, attributes } from '../../src/graph/attributes.js';
 import { decodeGraphFile, encodeGraphDef } from '../../src/graph/index.js';
-import type { Operation } from '../../src/graph/operation.js';
+import { inputCount } from '../../src/graph/input-counts.js';
+import type { Operation, Tensor } from '../../src/graph/operation.js';
 import { readTrainingGraph } from '../../src/graph/read-training-graph.js';
 import type { TrainingGraph } from '../../src/graph/training-graph.js';
 import { ancestors } from '../../src/graph/traverse.js';
@@ -174,11 +175,20 @@ test('what one task sends for shards another receives, counted for the variable 
   t.is(variables['embedding']?.traffic[1]?.sent.perRowGradient, 8 * 4 + 4);
 });
 
+test('a graph that is not sound is refused before anything of it is split', (t) => {
+  const training = read('spam-clipped.resource');
+  const initializer = training.variables.find(({ name }) => name === 'embedding')!.initializer!;
+  training.graph.setInputs(initializer, initializer.inputs.slice(0, 1));
+  const split2 = () => rewrittenFor(training, 2, 0, { strategy: split(2) });
+  throwsTyped(t, split2, 'INVALID_ARGUMENT', initializer.name, '2 inputs');
+});
+
 /** A training graph in which an operation takes the handle of variable `W`. */
 function withUser(type: string, extra: (handle: Operation) => object = () => ({})): TrainingGraph {
   const training = trainingOf([{ name: 'W', shape: [6, 2] }]);
   const { handle } = training.variables[0]!;
-  training.graph.add({ name: 'user', type, inputs: [handle.output()], ...extra(handle) });
+  const inputs = new Array<Tensor>(inputCount(type) ?? 1).fill(handle.output());
+  training.graph.add({ name: 'user', type, inputs, ...extra(handle) });
   return training;
 }
 
