@@ -32,6 +32,7 @@ import {
   overviewOfRun,
   overviewOfTask,
   type Plan,
+  type RewriteOptions,
   type Rewritten,
   rewriteEach,
   withFetches,
@@ -64,6 +65,7 @@ export interface TransformResult {
 }
 
 type TaskFiles = Pick<TransformResult, 'graph' | 'plan'>;
+type Runtime = NonNullable<RewriteOptions['runtime']>;
 
 /** Everything that all tasks of a run share. */
 interface Run {
@@ -93,7 +95,6 @@ interface Run {
 export function transform(options: TransformOptions): TransformResult {
   checkTransformOptions(options);
   const run = prepare(options, options.task);
-  requireOnePath(run);
   const [files] = encodeTasks(run, [options.task]);
   return withInput(files!, run);
 }
@@ -102,7 +103,6 @@ export function transform(options: TransformOptions): TransformResult {
 export function transformAll(options: TrainingOptions): TransformResult[] {
   checkTrainingOptions(options);
   const run = prepare(options, 0);
-  requireOnePath(run);
   return encodeTasks(run, allTasks(run)).map((files) => withInput(files, run));
 }
 
@@ -139,7 +139,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   checkSessionOptions(options);
   const run = prepare(options, 0, options.uneven === 'join');
   requireOneMachine(run.cluster);
-  const tasks = encodeTasks(run, allTasks(run));
+  const tasks = encodeTasks(run, allTasks(run), 'embedded');
   const { deadlineMs, signal, trace, unevenBatches, uneven } = options;
   if (trace !== undefined) requireWritable(trace);
   // Loaded here, not above: rewriting alone needs neither TensorFlow.js nor the addon.
@@ -169,25 +169,6 @@ function writeTrace(file: string, tasks: readonly TaskTrace[]): void {
   } catch (cause) {
     throw fileError('Writing the trace', file, cause);
   }
-}
-
-/**
- * TensorFlow gives the runs of all sessions that hold a collective one and the same number, under which tensors between tasks are sent too:
- * those of different sessions would be taken for each other.
- */
-function requireOnePath({ cluster, resolved }: Run): void {
-  if (cluster.tasks.length === 1) return;
-  const kinds = new Map(
-    resolved.variables.flatMap(({ variable, synchronizer, partition }) =>
-      (partition?.shards ?? [synchronizer]).map(({ kind }) => [kind, variable] as const),
-    ),
-  );
-  if (kinds.size < 2) return;
-  throw new GradsyncError('UNIMPLEMENTED', 'A graph for TensorFlow', {
-    expected: 'collectives for all variables, or parameter servers for all, where there are several tasks',
-    received: [...kinds].map(([kind, variable]) => `${kind} for "${variable}"`).join(', '),
-    remedy: 'take another strategy, or run this one in the embedded runtime (openSession)',
-  });
 }
 
 /** The embedded runtime is one process; a cluster of several machines would silently shrink to this one. */
@@ -233,13 +214,14 @@ function rewriteTasks<T>(
   { options, input, training, cluster, resolved, joins }: Run,
   tasks: readonly number[],
   use: (rewritten: Rewritten) => T,
+  runtime: Runtime = 'tensorflow',
 ): T[] {
-  const settings = { input, feeds: options.feeds ?? {}, joins };
+  const settings = { input, feeds: options.feeds ?? {}, joins, runtime };
   return rewriteEach(training, resolved, cluster, tasks, settings, use);
 }
 
-function encodeTasks(run: Run, tasks: readonly number[]): TaskFiles[] {
-  return rewriteTasks(run, tasks, (rewritten) => encode(rewritten, run.options));
+function encodeTasks(run: Run, tasks: readonly number[], runtime?: Runtime): TaskFiles[] {
+  return rewriteTasks(run, tasks, (rewritten) => encode(rewritten, run.options), runtime);
 }
 
 function allTasks({ cluster }: Run): readonly number[] {

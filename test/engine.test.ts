@@ -185,12 +185,3 @@ function namesOf(plan: Plan): string[] {
     ...Object.keys(plan.placement),
   ];
 }
-
-test('collectives beside parameter servers are refused for TensorFlow where there are several tasks', (t) => {
-  const mixed = { ...base, strategy: 'parallax' };
-  for (const refused of [() => transform({ ...mixed, task: 1 }), () => transformAll(mixed)]) {
-    throwsTyped(t, refused, 'UNIMPLEMENTED', 'parameter-server for "');
-  }
-  const alone = { nodes: [{ address: 'localhost', cpus: [0] }] };
-  t.notThrows(() => transform({ ...mixed, resources: alone, task: 0 }));
-});

@@ -85,13 +85,8 @@ function runRounds(
   return { ...separated, run, alone: [...separated.alone, ...waits, counted, ...tokens, run] };
 }
 
-/** Ends the rounds in the background, from whichever task: what waits in their queues is let go. May be run again. */
-export function closeQueues(
-  { graph }: Draft,
-  context: RewriteContext,
-  finishes: readonly Finish[],
-): Operation {
-  const queues = finishes.flatMap(({ background }) => background?.queues ?? []);
+/** Ends what is run in the background, rounds from whichever task: what waits in its queues is let go. May be run again. */
+export function closeQueues({ graph }: Draft, context: RewriteContext, queues: readonly Tensor[]): Operation {
   const closes = queues.map((queue) => {
     const site = { graph, device: queue.operation.device, pass: 'close', source: '' };
     return operation(site, newName(site, 'close_queue'), {

@@ -1,10 +1,12 @@
 /**
  * Makers of TensorFlow's collective operations. Members are the tasks; keys are counted in the order of making, which is the same on all of
- * them. Between gRPC processes every member must give the same shape, and one that is not empty.
+ * them. Between gRPC processes every member must give the same shape, and one that is not empty. Keys that are known are attributes: by
+ * these TensorFlow tells one run with collectives from another, and those of different update groups may be under way together.
  */
 import { attr, attributes } from '../graph/attributes.js';
 import type { DType } from '../graph/dtype.js';
 import type { Operation, Tensor } from '../graph/operation.js';
+import type { BackgroundCollectives } from './background-collectives.js';
 import { constant, newName, operation, type Site } from './make.js';
 
 /** All tasks; of keys that a program's own collectives may have, a high one is the least likely. */
@@ -19,16 +21,35 @@ export interface Variants {
   readonly count: number;
 }
 
+/** What a task gives to a collective. */
+export interface Given {
+  readonly tensor: Tensor;
+  readonly dtype: DType;
+  /** The hint of how to communicate. */
+  readonly hint: string;
+}
+
+/** What has become of it. */
+export interface Collected {
+  readonly tensor: Tensor;
+  /** The collective itself; `tensor` may be another's output. */
+  readonly operation: Operation;
+}
+
+type Values = Parameters<typeof attributes>[0];
+
 export class Collectives {
   readonly #members: number;
+  readonly #background: BackgroundCollectives | undefined;
   readonly #made: Operation[] = [];
   /** Constants of each device. */
   readonly #constants = new Map<string, Tensor>();
   #lastKey = 0;
 
-  /** `members`: the number of tasks. */
-  constructor(members: number) {
+  /** `members`: the number of tasks. `background`: what runs them, where it is not the step. */
+  constructor(members: number, background?: BackgroundCollectives) {
     this.#members = members;
+    this.#background = background;
   }
 
   /** All operations made, in the order of their keys. */
@@ -37,62 +58,81 @@ export class Collectives {
   }
 
   /** The sum over all tasks. */
-  sum(site: Site, name: string, input: Tensor, dtype: DType, hint: string): Tensor {
-    return this.#add(site, name, 'CollectiveReduceV2', input, dtype, {
+  sum(site: Site, name: string, given: Given): Collected {
+    return this.#add(site, name, 'CollectiveReduce', given, {
+      ...this.#keys(),
       merge_op: attr.string('Add'),
       final_op: attr.string('Id'),
-      communication_hint: attr.string(hint),
-      max_subdivs_per_device: attr.int(-1),
+      subdiv_offsets: attr.list([attr.int(0)]),
     });
+  }
+
+  /** What all tasks give, one behind the other along axis 0. Each gives `rows`, the shape of an element of which is `row`. */
+  gather(
+    site: Site,
+    name: string,
+    given: Given,
+    [rows, ...row]: readonly [rows: number, ...row: readonly number[]],
+  ): Collected {
+    const shape = attr.shape([rows * this.#members, ...row]);
+    return this.#add(site, name, 'CollectiveGather', given, { ...this.#keys(), shape });
   }
 
   /**
-   * What all tasks give, one behind the other along axis 0. Under one key TensorFlow takes one shape for ever: where shapes differ from step
-   * to step, `variants` tells them apart, alike on all tasks.
+   * As gather, where the number of rows differs from step to step. Under one key TensorFlow takes one shape for ever: `variants` tells them
+   * apart, alike on all tasks.
    */
-  gather(site: Site, name: string, input: Tensor, dtype: DType, hint: string, variants?: Variants): Tensor {
-    const own = { communication_hint: attr.string(hint) };
-    return this.#add(site, name, 'CollectiveGatherV2', input, dtype, own, variants);
-  }
-
-  #add(
-    site: Site,
-    name: string,
-    type: string,
-    input: Tensor,
-    dtype: DType,
-    own: Parameters<typeof attributes>[0],
-    variants?: Variants,
-  ): Tensor {
-    const made = operation(site, newName(site, name), {
-      type,
-      inputs: [
-        input,
-        this.#constant(site, 'members', this.#members),
-        this.#constant(site, 'group_key', GROUP_KEY),
-        this.#key(site, name, variants),
-      ],
-      attributes: attributes({
-        T: attr.type(dtype),
-        ...own,
-        timeout_seconds: attr.float(0),
-        is_stateless: attr.bool(false),
-        Nordering_token: attr.int(0),
-      }),
-    });
-    this.#made.push(made);
-    return made.output();
-  }
-
-  #key(site: Site, name: string, variants: Variants | undefined): Tensor {
-    const first = constant(site, newName(site, name, 'key'), 'int32', [this.#lastKey + 1]);
-    this.#lastKey += variants?.count ?? 1;
-    if (variants === undefined) return first;
-    return operation(site, newName(site, name, 'key_of_variant'), {
+  gatherVariant(site: Site, name: string, given: Given, { variant, count }: Variants): Collected {
+    const first = constant(site, newName(site, name, 'key'), 'int32', [this.#newKeys(count)]);
+    const key = operation(site, newName(site, name, 'key_of_variant'), {
       type: 'AddV2',
-      inputs: [first, variants.variant],
+      inputs: [first, variant],
       attributes: attributes({ T: attr.type('int32') }),
     }).output();
+    const own = { is_stateless: attr.bool(false), Nordering_token: attr.int(0) };
+    return this.#add(site, name, 'CollectiveGatherV2', given, own, key);
+  }
+
+  /** Makes a collective, in the step or beside it. Where `key` is given, it takes its keys as inputs. */
+  #add(site: Site, name: string, type: string, given: Given, own: Values, key?: Tensor): Collected {
+    const { tensor, dtype, hint } = given;
+    const make = ([taken, ...keys]: readonly Tensor[]): Operation =>
+      operation(site, newName(site, name), {
+        type,
+        inputs: [taken!, ...(keys.length > 0 ? this.#groupOf(site) : []), ...keys],
+        attributes: attributes({
+          T: attr.type(dtype),
+          ...own,
+          communication_hint: attr.string(hint),
+          timeout_seconds: attr.float(0),
+        }),
+      });
+    const taken = [[tensor, dtype] as const, ...(key === undefined ? [] : [[key, 'int32'] as const])];
+    const collected =
+      this.#background?.run(site, name, taken, make) ?? inStep(make(taken.map(([each]) => each)));
+    this.#made.push(collected.operation);
+    return collected;
+  }
+
+  /** The first of `count` keys that no other collective has. */
+  #newKeys(count: number): number {
+    const first = this.#lastKey + 1;
+    this.#lastKey += count;
+    return first;
+  }
+
+  /** Keys as attributes. */
+  #keys(): Values {
+    return {
+      group_size: attr.int(this.#members),
+      group_key: attr.int(GROUP_KEY),
+      instance_key: attr.int(this.#newKeys(1)),
+    };
+  }
+
+  /** Size and key of the group as inputs. */
+  #groupOf(site: Site): readonly Tensor[] {
+    return [this.#constant(site, 'members', this.#members), this.#constant(site, 'group_key', GROUP_KEY)];
   }
 
   #constant(site: Site, name: string, value: number): Tensor {
@@ -105,4 +145,8 @@ export class Collectives {
     }
     return found;
   }
+}
+
+function inStep(operation: Operation): Collected {
+  return { tensor: operation.output(), operation };
 }

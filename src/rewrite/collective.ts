@@ -6,6 +6,7 @@ import { GradsyncError } from '../errors.js';
 import { parseDevice } from '../graph/device.js';
 import type { Operation } from '../graph/operation.js';
 import type { GradientPair } from '../graph/training-graph.js';
+import { BackgroundCollectives, type BackgroundExchange } from './background-collectives.js';
 import type { Closure } from './closure.js';
 import { COLLECTIVE_TYPES, Collectives } from './collective-operations.js';
 import { replicasOf, taskOfDevice } from './devices.js';
@@ -28,8 +29,10 @@ export interface CollectiveInput {
 
 export interface Exchange {
   readonly pairs: readonly { readonly pair: GradientPair; readonly sparseForm: SparseForm | undefined }[];
-  /** The collective operations, and what else only a step may run. */
+  /** What only a step may run: the collective operations, where they are in it, and what keeps residuals. */
   readonly operations: readonly Operation[];
+  /** What the task runs beside its steps, where collectives are not in them: one for each group. */
+  readonly background: readonly BackgroundExchange[];
   readonly sent: readonly Sending[];
   /** Variables that were added: what compression has kept back. */
   readonly residuals: readonly Residual[];
@@ -44,11 +47,16 @@ const GATHERED: SparseForm = {
 };
 
 export function exchange(draft: Draft, context: RewriteContext, input: CollectiveInput): Exchange {
-  const collectives = new Collectives(context.taskCount);
+  const runs = context.collectivesInBackground ? new BackgroundCollectives(context) : undefined;
+  const collectives = new Collectives(context.taskCount, runs);
   const reductions: Reduction[] = [];
+  const background: BackgroundExchange[] = [];
   for (const { pairs } of input.replicated) {
     for (const pair of pairs) delayOtherChanges(draft, pair, input);
-    if (context.taskCount > 1) reductions.push(...exchangeGroup(draft, context, pairs, collectives));
+    if (context.taskCount === 1) continue;
+    reductions.push(...exchangeGroup(draft, context, pairs, collectives));
+    const run = runs?.end({ graph: draft.graph, device: '', pass: 'collective', source: '' });
+    if (run !== undefined) background.push(run);
   }
   const pairs = input.replicated.flatMap((group) => group.pairs);
   return {
@@ -56,7 +64,11 @@ export function exchange(draft: Draft, context: RewriteContext, input: Collectiv
       pair,
       sparseForm: pair.gradient.kind === 'sparse' && context.taskCount > 1 ? GATHERED : undefined,
     })),
-    operations: [...collectives.made, ...reductions.flatMap(({ keeps }) => keeps)],
+    operations: [
+      ...(runs === undefined ? collectives.made : background.flatMap(({ steps }) => steps)),
+      ...reductions.flatMap(({ keeps }) => keeps),
+    ],
+    background,
     sent: reductions.flatMap(({ sent }) => sent),
     residuals: reductions.flatMap(({ residuals }) => residuals),
     nothing: reductions.flatMap(({ nothing }) => nothing),

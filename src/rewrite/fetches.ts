@@ -8,10 +8,12 @@ import type { Operation } from '../graph/operation.js';
 import type { Variable } from '../graph/training-graph.js';
 import { membersOf } from './asynchronous.js';
 import type { Closure } from './closure.js';
+import type { Exchange } from './collective.js';
 import type { Finish } from './finish.js';
 import type { Aggregation } from './parameter-server.js';
 import type { Draft, RewriteContext } from './pass.js';
 import type { FetchPlan } from './plan.js';
+import type { Publication } from './publish.js';
 import { replicaFetches } from './replica-fetches.js';
 import type { Replicas } from './replicate.js';
 import type { UpdateGroup } from './update-groups.js';
@@ -26,8 +28,8 @@ export interface FetchInput {
   readonly independent: readonly UpdateGroup[];
   /** Those of them that all tasks update with the same aggregates. */
   readonly replicated: readonly UpdateGroup[];
-  /** Collectives, and what exchanges values besides. */
-  readonly exchanging: readonly Operation[];
+  readonly exchanged: Exchange;
+  readonly publications: readonly Publication[];
   readonly uses: VariableUses;
   readonly replicas: Replicas;
 }
@@ -43,6 +45,7 @@ export const TOGETHER =
   'takes part in the exchange between tasks: fetch it only together with the training operation';
 const CHIEF_ONLY =
   "lies between the aggregated gradients and the end of the update: only the chief's step runs it";
+const BESIDE = 'takes part in the exchange that every task runs in the background: no step may run it';
 const BACKGROUND = 'takes part in rounds that the chief runs in the background: no step may run it';
 const CHIEF_WRITES = 'writes a variable that all tasks share: only the chief may run it';
 
@@ -57,7 +60,10 @@ export function planFetches(draft: Draft, context: RewriteContext, input: FetchI
   const background = inBackground(input);
   if (context.isChief) for (const operation of background) reasons.set(operation, BACKGROUND);
   for (const { members } of input.replicated) for (const member of members) reasons.set(member, TOGETHER);
-  for (const operation of input.exchanging) reasons.set(operation, TOGETHER);
+  for (const { operations } of [input.exchanged, ...input.publications]) {
+    for (const operation of operations) reasons.set(operation, TOGETHER);
+  }
+  for (const { alone } of input.exchanged.background) for (const each of alone) reasons.set(each, BESIDE);
   for (const { apply } of input.aggregations) reasons.set(apply, TOGETHER);
   for (const { tokens } of input.finishes) for (const token of tokens) reasons.set(token, TOGETHER);
   for (const finish of input.finishes) for (const each of countsOf(finish)) reasons.set(each, TOGETHER);
@@ -70,6 +76,7 @@ export function planFetches(draft: Draft, context: RewriteContext, input: FetchI
   const fetches = {
     ...replicated,
     ...steps(input.finishes, input.independent),
+    ...(input.exchanged.background.length > 0 ? whole(input.replicated) : {}),
     ...replaced(context, input.finishes, reasons),
   };
   return {
@@ -151,6 +158,16 @@ function steps(finishes: readonly Finish[], independent: readonly UpdateGroup[])
       queue.add(consumer);
     });
     if (isLast && isStep(operation)) found[operation.name] = { operations: [operation.name] };
+  }
+  return found;
+}
+
+/** One exchange hands over all gradients of a group: whichever of its updates is fetched, all are run. */
+function whole(replicated: readonly UpdateGroup[]): Record<string, FetchPlan> {
+  const found: Record<string, FetchPlan> = {};
+  for (const { fetched, last } of replicated) {
+    const operations = last.map(({ name }) => name);
+    for (const { name } of fetched) found[name] = { operations };
   }
   return found;
 }

@@ -87,7 +87,8 @@ class Rows {
       [indices],
       attributes({ T: attr.type(indexType), out_type: attr.type('int32') }),
     );
-    const counts = collectives.gather(site, 'counts', count, 'int32', hint);
+    const given = { tensor: count, dtype: 'int32', hint } as const;
+    const counts = collectives.gather(site, 'counts', given, [1]).tensor;
     const lengths = number('lengths', LENGTHS, [LENGTHS.length]);
     const variant = lengthFor(add, counts, lengths, number('first_axis', [0]));
     this.#variants = { variant, count: LENGTHS.length };
@@ -108,7 +109,8 @@ class Rows {
       inputs: [rows, this.#paddings(what, rank)],
       attributes: attributes({ T: attr.type(dtype), Tpaddings: attr.type('int32') }),
     }).output();
-    const gathered = this.#collectives.gather(site, `all_${what}`, padded, dtype, this.#hint, this.#variants);
+    const given = { tensor: padded, dtype, hint: this.#hint };
+    const gathered = this.#collectives.gatherVariant(site, `all_${what}`, given, this.#variants).tensor;
     const count = 2 * this.#taskCount;
     const pieces = splitInto(site, `${what}_by_task`, gathered, this.#sizes, count, dtype);
     const own = pieces.filter((_, i) => i % 2 === 0);

@@ -60,7 +60,7 @@ export function makePlan(context: TaskContext, parts: PlanParts): Plan {
     feeds,
     fetches,
     notFetchable: withRefreshes(parts.notFetchable, proxies),
-    background: parts.finishes.flatMap(({ background }) => background?.run?.name ?? []),
+    background: runsOf(parts),
     close: parts.close.map(({ name }) => name),
     saver: saverOf(context, parts.training),
     ...reportResiduals(parts.residualFiles),
@@ -90,6 +90,12 @@ function partitionsOf({ split }: TaskContext, residuals: readonly Residual[]): P
     ];
   });
   return { partitions: Object.fromEntries(found.sort(([a], [b]) => (a < b ? -1 : 1))) };
+}
+
+/** What the task runs beside its steps, one loop for each. */
+function runsOf({ finishes, exchanged }: PlanParts): Plan['background'] {
+  const rounds = finishes.flatMap(({ background }) => background?.run ?? []);
+  return [...rounds, ...exchanged.background.map(({ run }) => run)].map(({ name }) => name);
 }
 
 function roundsOf(finishes: readonly Finish[]): Pick<Plan, 'rounds'> {

@@ -18,6 +18,8 @@ export interface RunContext {
   readonly plans: ReadonlyMap<string, ParameterServerPlan>;
   /** Plan of each of which every task has a copy. */
   readonly collectives: ReadonlyMap<string, CollectivePlan>;
+  /** Whether collectives run beside the steps, as these use parameter servers too and TensorFlow may run them. */
+  readonly collectivesInBackground: boolean;
   /** Variables that were split, by the names of the program. */
   readonly split: ReadonlyMap<string, SplitVariable>;
   /** Whether tasks may run out of data while others go on. */

@@ -4,7 +4,7 @@
  */
 import type { Graph } from '../graph/graph.js';
 import { KnownOrder } from '../graph/known-order.js';
-import type { Operation } from '../graph/operation.js';
+import type { Operation, Tensor } from '../graph/operation.js';
 import type { GradientPair, Variable } from '../graph/training-graph.js';
 import { verifyEdits, verifyGraph } from '../graph/verify.js';
 import type { ResolvedStrategy } from '../strategy/strategy.js';
@@ -19,7 +19,7 @@ import { type Division, divide } from './divide.js';
 import type { FeedOverride } from './feeds.js';
 import { type FeedInput, findPlaceholders, planFeeds } from './feeds.js';
 import { planFetches } from './fetches.js';
-import { addFinish } from './finish.js';
+import { addFinish, type Finish } from './finish.js';
 import { insertGradientEdges } from './gradient-edge.js';
 import { gradientTensors } from './gradient-region.js';
 import { initialize, moveToContainer } from './initialize.js';
@@ -195,25 +195,31 @@ export function prepareKind(
   );
   const residualFiles =
     kept.length > 0 ? pass('residuals', () => saveResiduals(own, context, kept)) : undefined;
-  const hasRuns = finishes.some(({ background }) => background !== undefined);
-  const close = hasRuns ? [pass('close', () => closeQueues(own, context, finishes))] : [];
+  const queues = queuesOf(finishes, exchanged);
+  const close = queues.length > 0 ? [pass('close', () => closeQueues(own, context, queues))] : [];
   // A cycle can close far from an edit: this is asked of all edits together.
   shared.order.withCopies(graph, replicas.replicated, replicas.of).verify(graph, passes.edited);
   const feeds = planFeeds(graph, feedInput(draft, context, shared, { overrides: feedOverrides, replicas }));
+  const results = { aggregations, exchanged, publications, finishes, residualFiles, close };
   const fetches = planFetches(own, context, {
+    ...results,
     closure,
-    aggregations,
-    finishes,
     independent,
     replicated,
-    exchanging: [...exchanged.operations, ...publications.flatMap(({ operations }) => operations)],
     uses,
     replicas,
   });
   const { pairs, onServers, attendance } = shared;
   const proxied = findProxyCandidates(graph, context, { pairs: onServers, training, closure, finishes });
-  const results = { aggregations, exchanged, publications, finishes, residualFiles, close };
   return { proxied, training, start, feeds, ...fetches, pairs, ...results, placement, attendance, replicas };
+}
+
+/** The queues between steps and what is run in the background. */
+function queuesOf(finishes: readonly Finish[], exchanged: Exchange): readonly Tensor[] {
+  return [
+    ...finishes.flatMap(({ background }) => background?.queues ?? []),
+    ...exchanged.background.flatMap(({ queues }) => queues),
+  ];
 }
 
 /** Tasks that do not wait for each other have no step in common, in which they could be fed alike. */
@@ -254,7 +260,14 @@ export function runTask(draft: Draft, context: TaskContext, shared: Shared, prep
   return makePlan(context, { ...prepared, proxies });
 }
 
-const NOTHING_EXCHANGED: Exchange = { pairs: [], operations: [], sent: [], residuals: [], nothing: [] };
+const NOTHING_EXCHANGED: Exchange = {
+  pairs: [],
+  operations: [],
+  background: [],
+  sent: [],
+  residuals: [],
+  nothing: [],
+};
 const NO_PROXIES = { initializer: undefined, refreshes: [] };
 
 /** Runs passes by name: verifies what each edited, and logs it. */

@@ -107,7 +107,7 @@ export interface Plan {
   readonly feeds: Readonly<Record<string, FeedPlan>>;
   readonly fetches: Readonly<Record<string, FetchPlan>>;
   readonly notFetchable: Readonly<Record<string, string>>;
-  /** Run by this task in a loop, each on a thread of its own, until CANCELLED or OUT_OF_RANGE. */
+  /** Run by this task in a loop, each on a thread of its own and without a deadline, until CANCELLED or OUT_OF_RANGE. */
   readonly background: readonly string[];
   /** Run by every task when it is done: ends what is run in the background. */
   readonly close: readonly string[];

@@ -95,9 +95,9 @@ function sumWhole(
     compressed.map(({ tensor }, i) => ({ ...gradients[i]!, tensor })),
     wire,
   );
-  const sum = collectives.sum(site, 'all_reduce', joined, wire, hint);
+  const sum = collectives.sum(site, 'all_reduce', { tensor: joined, dtype: wire, hint });
   return {
-    sum: cast(site, newName(site, 'sum'), sum, wire, variable.dtype),
+    sum: cast(site, newName(site, 'sum'), sum.tensor, wire, variable.dtype),
     sent: gradients.map(({ variable: { shape }, variable: own }) => ({
       operation: sum.operation,
       variable: own,

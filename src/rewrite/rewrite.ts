@@ -32,6 +32,11 @@ export interface RewriteOptions {
   readonly joins?: boolean;
   /** Collects what each pass did. */
   readonly log?: PassLog;
+  /**
+   * What will run the graph. TensorFlow, if it is left out: its steps may not hold collectives where they use parameter servers too, and
+   * each task runs these beside them. Embedded, they stay in the step, which is faster. It is no part of the digest: give all tasks the same.
+   */
+  readonly runtime?: 'tensorflow' | 'embedded';
 }
 
 export interface Rewritten {
@@ -118,12 +123,16 @@ class Rewriting {
     const joins = options.joins === true && cluster.tasks.length > 1;
     const partitioned = splitVariables(draft, strategy, log);
     this.#draft = { graph: draft.graph, training: partitioned.training };
+    const taskCount = cluster.tasks.length;
+    const supported = supportedPlans(partitioned.training, partitioned.strategy);
+    const isMixed = supported.plans.size > 0 && supported.collectives.size > 0;
     this.#run = {
       strategy: partitioned.strategy,
       cluster,
-      taskCount: cluster.tasks.length,
+      taskCount,
       digest: runDigest(input, strategy, cluster, joins),
-      ...supportedPlans(partitioned.training, partitioned.strategy),
+      ...supported,
+      collectivesInBackground: isMixed && taskCount > 1 && options.runtime !== 'embedded',
       split: partitioned.split,
       joins,
       log,
@@ -172,6 +181,7 @@ class KindRewriting {
         ...(background?.run ? [background.run] : []),
       ]),
       ...this.#shared.independent.flatMap(({ last }) => last),
+      ...exchanged.background.map(({ run }) => run),
     ];
     return { graph: this.#draft.graph, plan, replicas, ends, sent: exchanged.sent, chiefOnly };
   }

@@ -35,6 +35,11 @@ export function stepValueQueueName(group: number): string {
   return joinName('gradsync', 'step_values', String(group));
 }
 
+/** A queue between a task's steps and its run of collectives: of what is `given`, or of what was `made` of it. */
+export function collectiveQueueName(number: number, way: string): string {
+  return joinName('gradsync', 'collective', String(number), way);
+}
+
 /** The variable on the chief that counts the rounds of a group that are applied. */
 export function roundsName(group: number): string {
   return joinName('gradsync', 'rounds', String(group));

@@ -9,7 +9,7 @@ import type { Operation, Tensor } from '../graph/operation.js';
 import { elementCount, isFullyKnown } from '../graph/shape.js';
 import type { GradientPair, Variable } from '../graph/training-graph.js';
 import { type CollectivePlan, DEFAULT_K, TOP_K } from '../strategy/strategy.js';
-import type { Collectives } from './collective-operations.js';
+import type { Collected, Collectives } from './collective-operations.js';
 import { addFeedback } from './keep-back.js';
 import {
   concatenate,
@@ -60,8 +60,11 @@ export function sumLargest(
     return choose(each, context, start);
   });
   const { dtype } = gradients[0]!.variable;
-  const join = (name: string, parts: readonly Tensor[], type: DType): Tensor =>
-    collectives.gather(site, name, concatenate(site, `fused_${name}`, parts, type), type, hint);
+  const count = chosen.reduce((sum, each) => sum + each.count, 0);
+  const join = (name: string, parts: readonly Tensor[], type: DType): Collected => {
+    const tensor = concatenate(site, `fused_${name}`, parts, type);
+    return collectives.gather(site, name, { tensor, dtype: type, hint }, [count]);
+  };
   const indices = join(
     'all_indices',
     chosen.map((each) => each.indices),
@@ -76,7 +79,7 @@ export function sumLargest(
   const cpu = { ...site, device: context.devices.cpu };
   const sum = operation(cpu, newName(cpu, 'sum'), {
     type: 'UnsortedSegmentSum',
-    inputs: [values, indices, constant(cpu, newName(cpu, 'size'), 'int32', [size])],
+    inputs: [values.tensor, indices.tensor, constant(cpu, newName(cpu, 'size'), 'int32', [size])],
     attributes: attributes({
       T: attr.type(dtype),
       Tindices: attr.type('int32'),

@@ -81,7 +81,7 @@ export function stepTransfers({ graph, plan, replicas, ends, sent }: Rewritten):
 function aroundRing(sent: readonly Sending[], { task, cluster }: Plan): readonly Transfer[] {
   const count = cluster.worker.length;
   return sent.map(({ operation, variable, size }) => {
-    const isReduction = operation.type === 'CollectiveReduceV2';
+    const isReduction = operation.type === 'CollectiveReduce';
     const hops = isReduction ? (2 * (count - 1)) / count : count - 1;
     return {
       tensor: operation.output().name,

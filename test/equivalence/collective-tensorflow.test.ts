@@ -1,6 +1,6 @@
 /**
- * Variables of which every task has a copy, on real TensorFlow: gRPC processes that exchange gradients by collectives come to the variables
- * of the oracle.
+ * Variables of which every task has a copy, on real TensorFlow: gRPC processes that exchange gradients by collectives, alone or beside parameter
+ * servers, come to the variables of the oracle, and to the same bits.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,6 +13,7 @@ import { differencesFromOracle } from '../helpers/equivalence.js';
 import { fedProgram, openFed, trainFed, unevenValues } from '../helpers/fed-gradients.js';
 import { fixtureNamed, type Layout } from '../helpers/fixtures.js';
 import { oracleOfReplicas } from '../helpers/layouts.js';
+import { MIXED_NAMES, MIXED_STRATEGY, mixedProgram, mixedResult } from '../helpers/mixed-program.js';
 import { findTensorflow } from '../helpers/tensorflow.js';
 import { sumTolerance } from '../helpers/tolerance.js';
 import { type FedCase, type ResultOf, runCases, type TrainingCase } from '../helpers/training-cases.js';
@@ -29,7 +30,12 @@ const CASES: readonly (readonly [fixture: string, layout: Layout, strategy: stri
   ['words-adam-clipped.resource', [2, 2], 'all-reduce'],
   ['spam.resource', [2], 'all-reduce'],
   ['linear-regression.resource', [2, 1], 'all-reduce'],
+  ['spam-clipped.resource', [1, 1], 'parallax'],
+  ['words-adam.reference', [2, 2], 'parallax'],
+  ['no-rows.resource', [1, 1, 1], 'parallax'],
 ];
+/** Averages over the batches of each task by itself. */
+const OF_OWN_DATA = /(^|\/)moving_(mean|variance)$/;
 const cases = CASES.map(
   ([name, layout, strategy]): TrainingCase => ({ fixture: fixtureNamed(name), layout, strategy }),
 );
@@ -62,6 +68,7 @@ const COMPRESSED: readonly (readonly [compressor: string, group: number, tasks: 
 const K = 0.2;
 
 interface CompressedCase extends FedCase {
+  readonly strategy: string;
   readonly compressor: string;
   readonly group: number;
 }
@@ -69,7 +76,7 @@ interface CompressedCase extends FedCase {
 const compressed = COMPRESSED.map(([compressor, group, tasks]): CompressedCase => {
   const k = compressor === TOP_K ? { k: K } : {};
   const strategy = JSON.stringify({ builder: 'all-reduce', compressor, ...k, group });
-  const program = fedProgram(SHAPES, fed, STEPS, exactOf(compressor, group));
+  const program = fedProgram(SHAPES, fed, STEPS, { fetches: exactOf(compressor, group) });
   return { compressor, group, strategy, layout: new Array<number>(tasks).fill(1), program };
 });
 
@@ -113,13 +120,21 @@ const restored = saved.map(
   (one): SavedCase => ({ ...one, more: { own: one.more!.own!, restore: one.prefix } }),
 );
 
+const mixed = [2, 3].map(
+  (tasks): FedCase => ({
+    strategy: MIXED_STRATEGY,
+    layout: new Array<number>(tasks).fill(1),
+    program: mixedProgram(tasks),
+  }),
+);
+
 const tensorflow = findTensorflow();
 let resultOf: ResultOf;
 
 if (tensorflow.found) {
   test.before('training on TensorFlow', async (t) => {
     t.timeout(600_000);
-    resultOf = await runCases(tensorflow.python, [...cases, ...compressed, ...saved, ...restored]);
+    resultOf = await runCases(tensorflow.python, [...cases, ...compressed, ...saved, ...restored, ...mixed]);
   });
 }
 
@@ -131,10 +146,27 @@ for (const one of cases) {
   declare(
     `${fixture.name}, ${strategy}, gRPC tasks with ${layout.join(' and ')} replicas: the variables of the oracle${reason}`,
     (t) => {
-      const { start, variables } = resultOf(one);
+      const { start, variables, variablesOf } = resultOf(one);
       const oracle = oracleOfReplicas(fixture, layout);
       t.deepEqual(differencesFromOracle(oracle, 0, start), []);
       t.deepEqual(differencesFromOracle(oracle, fixture.steps, variables), []);
+      for (const name of Object.keys(fixture.state).filter((each) => !OF_OWN_DATA.test(each))) {
+        for (const other of variablesOf) t.deepEqual(other.get(name), variables.get(name), name);
+      }
+    },
+  );
+}
+
+for (const one of mixed) {
+  const tasks = one.layout.length;
+  declare(
+    `copies beside servers, slices in both, two optimizers in a step, ${tasks} gRPC tasks: exact, on every task${reason}`,
+    (t) => {
+      for (const variables of resultOf(one).variablesOf) {
+        for (const name of MIXED_NAMES) {
+          t.deepEqual([...variables.get(name)!.data], mixedResult(name, tasks), name);
+        }
+      }
     },
   );
 }

@@ -14,8 +14,23 @@ import type { FileTensor } from './tensor-file.js';
 
 export type Shapes = Readonly<Record<string, readonly number[]>>;
 
+/** Rows of a gradient, one behind the other. */
+export interface Slices {
+  readonly indices: readonly number[];
+  readonly values: readonly number[];
+}
+
 /** The gradients of one task in one step, by variable. */
-export type Gradients = (task: number, step: number) => Readonly<Record<string, readonly number[]>>;
+export type Gradients = (task: number, step: number) => Readonly<Record<string, readonly number[] | Slices>>;
+
+export interface FedOptions {
+  /** Of every step, beside what trains. */
+  readonly fetches?: readonly string[];
+  /** Variables whose gradients are slices. */
+  readonly sliced?: readonly string[];
+  /** What trains which variables; one `train_op` for all if left out. */
+  readonly trainOps?: Readonly<Record<string, readonly string[]>>;
+}
 
 export interface FedProgram {
   readonly graph: Uint8Array;
@@ -29,38 +44,52 @@ export interface FedProgram {
   readonly read: Readonly<Record<string, string>>;
 }
 
-/** Float32 variables that begin as zeros. `fetches`: of every step, beside `train_op`. */
+/** Float32 variables that begin as zeros. */
 export function fedProgram(
   shapes: Shapes,
   gradients: Gradients,
   steps: number,
-  fetches: readonly string[] = [],
+  options: FedOptions = {},
 ): FedProgram {
   const names = Object.keys(shapes);
+  const { fetches = [], sliced = [], trainOps = { train_op: names } } = options;
+  const graph = new Graph();
+  const updates = new Map(
+    names.map((name) => [name, addVariable(graph, name, shapes[name]!, sliced.includes(name))]),
+  );
+  for (const [name, trained] of Object.entries(trainOps)) {
+    graph.add({ name, type: 'NoOp', controlInputs: trained.map((variable) => updates.get(variable)!) });
+  }
   return {
-    graph: encodeGraphDef(graphOf(shapes)),
-    gradients: names.map((name) => `${name}|${name}/gradient`),
+    graph: encodeGraphDef(graph),
+    gradients: names.map((name) =>
+      sliced.includes(name) ? `${name}|${name}/indices;${name}/gradient` : `${name}|${name}/gradient`,
+    ),
     steps,
     feeds: (task, step) =>
-      new Map(
-        Object.entries(gradients(task, step)).map(([name, values]) => {
-          const data = Float32Array.from(values);
-          return [`${name}/fed:0`, { dtype: 'float32', shape: [data.length], data } as const];
-        }),
-      ),
-    fetches: ['train_op', ...fetches],
+      new Map(Object.entries(gradients(task, step)).flatMap(([name, given]) => feedsOf(name, given, shapes))),
+    fetches: [...Object.keys(trainOps), ...fetches],
     read: Object.fromEntries(names.map((name) => [name, `${name}/read:0`])),
   };
 }
 
-function graphOf(shapes: Shapes): Graph {
-  const graph = new Graph();
-  const updates = Object.entries(shapes).map(([name, shape]) => addVariable(graph, name, shape));
-  graph.add({ name: 'train_op', type: 'NoOp', controlInputs: updates });
-  return graph;
+function feedsOf(
+  name: string,
+  given: readonly number[] | Slices,
+  shapes: Shapes,
+): readonly (readonly [string, FileTensor])[] {
+  const feed = (values: readonly number[], shape: readonly number[]) =>
+    [`${name}/fed:0`, { dtype: 'float32', shape, data: Float32Array.from(values) }] as const;
+  if (!('indices' in given)) return [feed(given, [given.length])];
+  const { indices, values } = given;
+  const data = Int32Array.from(indices);
+  return [
+    [`${name}/rows:0`, { dtype: 'int32', shape: [data.length], data }],
+    feed(values, [data.length, ...shapes[name]!.slice(1)]),
+  ];
 }
 
-function addVariable(graph: Graph, name: string, shape: readonly number[]): Operation {
+function addVariable(graph: Graph, name: string, shape: readonly number[], isSliced: boolean): Operation {
   const float = attr.type('float32');
   const add = (
     part: string,
@@ -88,9 +117,17 @@ function addVariable(graph: Graph, name: string, shape: readonly number[]): Oper
   const zeros = constant('zeros', new Float32Array(count), shape);
   add('assign', 'AssignVariableOp', [handle, zeros], { dtype: float });
   add('read', 'ReadVariableOp', [handle], { dtype: float });
+  const int = attr.type('int32');
+  if (isSliced) {
+    const rows = add('rows', 'Placeholder', [], { dtype: int, shape: attr.shape([-1]) });
+    const fed = add('fed', 'Placeholder', [], { dtype: float, shape: attr.shape([-1, ...shape.slice(1)]) });
+    const indices = add('indices', 'Identity', [rows], { T: int });
+    const values = add('gradient', 'Identity', [fed], { T: float });
+    return add('update', 'ResourceScatterSub', [handle, indices, values], { dtype: float, Tindices: int });
+  }
   const fed = add('fed', 'Placeholder', [], { dtype: float, shape: attr.shape([count]) });
   const dims = constant('dims', Int32Array.from(shape), [shape.length]);
-  const gradient = add('gradient', 'Reshape', [fed, dims], { T: float, Tshape: attr.type('int32') });
+  const gradient = add('gradient', 'Reshape', [fed, dims], { T: float, Tshape: int });
   const one = constant('one', Float32Array.of(1), []);
   return add('update', 'ResourceApplyGradientDescent', [handle, one, gradient], { T: float });
 }

@@ -16,7 +16,7 @@ export interface PlanRun {
   readonly feeds: (task: number, step: number) => ReadonlyMap<string, FileTensor>;
   /** Original names fetched in every step. */
   readonly fetches: readonly string[];
-  /** Variable -> tensor the chief reads before the first and after the last step. */
+  /** Variable -> tensor the chief reads before the first step, and every task after the last. */
   readonly read: Readonly<Record<string, string>>;
   /** Tensors each task reads of its own before the first and after the last step. */
   readonly own?: readonly string[];
@@ -41,7 +41,10 @@ export interface PlanResult {
   /** Per task: `<step>/<name>`, of `own` `start/<name>` and `end/<name>` -> value. */
   readonly fetched: readonly ReadonlyMap<string, FileTensor>[];
   readonly start: ReadonlyMap<string, FileTensor>;
+  /** As the chief reads them. */
   readonly variables: ReadonlyMap<string, FileTensor>;
+  /** As each task reads them. */
+  readonly variablesOf: readonly ReadonlyMap<string, FileTensor>[];
 }
 
 /** A training that failed, with the traceback of each task that noticed something itself. */
@@ -86,10 +89,12 @@ function resultOf(out: string, tasks: number): PlanResult | PlanFailure {
   const paths = Array.from({ length: tasks }, (_, task) => join(out, `error-${task}.txt`));
   const errors = paths.filter((path) => existsSync(path)).map((path) => readFileSync(path, 'utf8'));
   if (errors.length > 0) return new PlanFailure(errors.join('\n'));
+  const variablesOf = paths.map((_, task) => readTensors(join(out, `variables-${task}.tensors`)));
   return {
     fetched: paths.map((_, task) => readTensors(join(out, `fetches-${task}.tensors`))),
     start: readTensors(join(out, 'start.tensors')),
-    variables: readTensors(join(out, 'variables.tensors')),
+    variables: variablesOf[0]!,
+    variablesOf,
   };
 }
 

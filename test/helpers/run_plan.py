@@ -7,7 +7,8 @@ cluster are given the same list but for their own folders and feeds:
   folder: has graph.pb and plan.json of this task;
   feeds: a tensor file with `<step>/<tensor name>`, the original names;
   steps, fetch: how many steps to run and the original names to fetch in each;
-  read: {variable: tensor}, read by the chief before the first step (start.tensors) and after all have done the last (variables.tensors);
+  read: {variable: tensor}, read by the chief before the first step (start.tensors) and by every task after all have done the last
+    (variables-<task>.tensors);
   own: tensors of the task itself, read likewise (in fetches-<task>.tensors as `start/<name>` and `end/<name>`);
   save, restore: the prefix of a checkpoint, written after the last step or read before the first: the program's by the chief, what is kept
     back by each task;
@@ -224,8 +225,7 @@ def work(task, job):
     task.checkpoint("save", job["save"])
   task.meet("trained")
   task.settle()
-  if task.is_chief:
-    read(task, job["read"], "variables.tensors")
+  read(task, job["read"], f"variables-{task.index}.tensors")
   task.meet("read")
   task.close()
   task.meet("closed")

@@ -5,7 +5,7 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { transformAll } from '../../src/engine.js';
+import { type TrainingOptions, transformAll } from '../../src/engine.js';
 import type { FedProgram } from './fed-gradients.js';
 import { type Fixture, graphPath, type Layout } from './fixtures.js';
 import { nodesOf, taskFeeds } from './layouts.js';
@@ -13,7 +13,7 @@ import { type PlanResult, type PlanRun, runPlans } from './run-plan.js';
 import { freePorts } from './tensorflow.js';
 
 interface Training {
-  readonly strategy: string;
+  readonly strategy: TrainingOptions['strategy'];
   /** Replicas of each task, and what each is on. */
   readonly layout: Layout;
   readonly devices?: 'gpus';
@@ -21,6 +21,7 @@ interface Training {
 }
 
 export interface TrainingCase extends Training {
+  readonly strategy: string;
   readonly fixture: Fixture;
 }
 

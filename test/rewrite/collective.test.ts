@@ -5,9 +5,10 @@ import type { Operation } from '../../src/graph/operation.js';
 import { readTrainingGraph } from '../../src/graph/read-training-graph.js';
 import type { TrainingGraph } from '../../src/graph/training-graph.js';
 import { ancestors } from '../../src/graph/traverse.js';
-import type { Rewritten } from '../../src/rewrite/index.js';
+import { overviewOfTask, type Rewritten, rewrite } from '../../src/rewrite/index.js';
+import { fedProgram } from '../helpers/fed-gradients.js';
 import { fixtureNamed, graphPath } from '../helpers/fixtures.js';
-import { rewrittenFor } from '../helpers/rewritten.js';
+import { clusterOf, rewrittenFor, strategyFor } from '../helpers/rewritten.js';
 import { throwsTyped } from '../helpers/throws.js';
 import { trainingOf } from '../helpers/training.js';
 
@@ -27,32 +28,37 @@ function constantAt({ inputs }: Operation, position: number): number {
     : Number.NaN;
 }
 
+/** Group size, group key and instance key; the first of several where the step decides which. */
+function keysOf(operation: Operation): readonly number[] {
+  const { type, inputs, attributes } = operation;
+  if (type === 'CollectiveGatherV2') {
+    return [constantAt(operation, 1), constantAt(operation, 2), constantAt(inputs[3]!.operation, 0)];
+  }
+  return ['group_size', 'group_key', 'instance_key'].map((name) => {
+    const value = attributes.get(name);
+    return value?.kind === 'int' ? Number(value.value) : Number.NaN;
+  });
+}
+
 test('all tasks count the keys of their collectives alike, each once', (t) => {
   const training = read('words-adam-clipped.resource');
-  const keysOf = (task: number) =>
-    collectivesOf(rewrittenFor(training, 3, task, { strategy: 'all-reduce' })).map((operation) => [
-      operation.name,
-      operation.type,
-      constantAt(operation, 1),
-      constantAt(operation, 2),
-      constantAt(operation, 3),
-    ]);
-  const chief = keysOf(0);
-  t.deepEqual(keysOf(1), chief);
-  t.deepEqual(keysOf(2), chief);
-  t.deepEqual(new Set(chief.map((keys) => keys[2])), new Set([3]));
-  // Those of rows are found in the step, from the first that is kept for them on.
-  const plain = chief.map((keys) => keys[4]).filter((key) => !Number.isNaN(key));
-  t.is(new Set(plain).size, plain.length);
-  t.true(plain.length < chief.length);
+  const countedBy = (task: number) =>
+    collectivesOf(rewrittenFor(training, 3, task, { strategy: 'all-reduce' })).map(
+      (operation) => [operation.name, operation.type, keysOf(operation)] as const,
+    );
+  const chief = countedBy(0);
+  t.deepEqual(countedBy(1), chief);
+  t.deepEqual(countedBy(2), chief);
+  t.deepEqual(new Set(chief.map(([, , [size]]) => size)), new Set([3]));
+  t.is(new Set(chief.map(([, , keys]) => keys[2])).size, chief.length);
 });
 
 test('gathered rows have a key for each length that they may be padded to, and no other collective has it', (t) => {
   const training = read('words-adam-clipped.resource');
   const operations = collectivesOf(rewrittenFor(training, 2, 1, { strategy: 'all-reduce' }));
   const ranges = operations.map((operation): [first: number, count: number] => {
-    const key = operation.inputs[3]!.operation;
-    return key.type === 'AddV2' ? [constantAt(key, 0), 31] : [constantAt(operation, 3), 1];
+    const [, , first] = keysOf(operation);
+    return [first!, operation.type === 'CollectiveGatherV2' ? 31 : 1];
   });
   const keys = ranges.flatMap(([first, count]) => Array.from({ length: count }, (_, i) => first + i));
   t.is(new Set(keys).size, keys.length);
@@ -126,6 +132,72 @@ test('under Parallax the chief keeps sparse variables and publishes what the nor
   t.is(published(2, 'QueueEnqueueV2').length, 0);
 });
 
+/** Which task a step's operations lie on, and which collectives are among them. */
+function stepOf({ graph }: Rewritten): { devices: ReadonlySet<string>; collectives: number } {
+  const run = [...ancestors([graph.get('train_op')])];
+  const collectives = run.filter(({ type }) => type.startsWith('Collective')).length;
+  return { devices: new Set(run.map(({ device }) => device)), collectives };
+}
+
+test('a step that also uses servers has its collectives in a run of the task alone, unless it is for the embedded runtime', (t) => {
+  const training = read('spam-clipped.resource');
+  const own = '/job:worker/task:1/device:CPU:0';
+  const rewritten = rewrittenFor(training, 2, 1, { strategy: 'parallax' });
+  const { graph, plan } = rewritten;
+  t.is(stepOf(rewritten).collectives, 0);
+  t.is(stepOf(rewritten).devices.size, 2);
+  t.is(plan.background.length, 1);
+  t.is(plan.close.length, 1);
+  const beside = [...ancestors(plan.background.map((name) => graph.get(name)))];
+  t.deepEqual(new Set(beside.map(({ device }) => device)), new Set([own]));
+  t.is(beside.filter(({ type }) => type.startsWith('Collective')).length, collectivesOf(rewritten).length);
+  for (const { name } of beside.filter(({ type }) => type === 'QueueDequeueV2')) {
+    t.regex(plan.notFetchable[name]!, /no step may run it/);
+  }
+
+  const embedded = rewrittenFor(training, 2, 1, { strategy: 'parallax', runtime: 'embedded' });
+  t.deepEqual(embedded.plan.background, []);
+  t.is(stepOf(embedded).collectives, collectivesOf(rewritten).length);
+});
+
+test('optimizers that train apart have a run each, which a key that the run always has tells from the others', (t) => {
+  const program = fedProgram({ dense: [3], held: [5], sparse: [4, 2] }, () => ({}), 0, {
+    sliced: ['sparse'],
+    trainOps: { first: ['dense', 'held'], second: ['sparse'] },
+  });
+  const training = readTrainingGraph(decodeGraphFile(program.graph), { gradients: program.gradients });
+  const cluster = clusterOf(2);
+  const [copies, servers] = ['all-reduce', 'ps'].map((each) => strategyFor(training, 2, each, cluster));
+  const variables = copies!.variables.map((plan, i) =>
+    plan.variable === 'held' ? servers!.variables[i]! : plan,
+  );
+  const { graph, plan } = rewrite(training, { ...copies!, variables }, cluster, 1);
+  const keys = plan.background.map((name) =>
+    [...ancestors([graph.get(name)])]
+      .filter(({ attributes }) => attributes.get('instance_key') !== undefined)
+      .map((operation) => keysOf(operation)[2]!),
+  );
+  t.deepEqual(
+    keys.map(({ length }) => length),
+    [1, 1],
+  );
+  t.is(new Set(keys.flat()).size, 2);
+});
+
+test('a step sends as much whether its collectives are in it or beside it', (t) => {
+  const training = read('words-adam-clipped.resource');
+  for (const task of [0, 2]) {
+    const [inStep, beside] = (['embedded', 'tensorflow'] as const).map((runtime) => {
+      const { transfers } = overviewOfTask(
+        rewrittenFor(training, 3, task, { strategy: 'parallax', runtime }),
+      );
+      return transfers.map(({ from, to, variable, way, size }) => ({ from, to, variable, way, size }));
+    });
+    t.true(beside!.some(({ variable }) => variable === 'dense/kernel'));
+    t.deepEqual(beside, inStep);
+  }
+});
+
 test('a variable whose rank is not known cannot be gathered', (t) => {
   const training = trainingOf([{ name: 'table', shape: null, gradient: 'sparse' }]);
   throwsTyped(
@@ -168,8 +240,8 @@ test('where top-k leaves nothing out, gradients travel as they are, without indi
   const training = trainingOf([{ name: 'w', shape: [4] }]);
   const typesFor = (k: number) =>
     collectivesOf(rewrittenFor(training, 2, 0, { strategy: largest(k) })).map(({ type }) => type);
-  t.deepEqual(typesFor(3), ['CollectiveGatherV2', 'CollectiveGatherV2']);
-  t.deepEqual(typesFor(4), ['CollectiveReduceV2']);
+  t.deepEqual(typesFor(3), ['CollectiveGather', 'CollectiveGather']);
+  t.deepEqual(typesFor(4), ['CollectiveReduce']);
 });
 
 test('top-k counts positions in 32 bits: gradients that are too many do not travel together, one that is too large not at all', (t) => {

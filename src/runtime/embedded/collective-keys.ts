@@ -1,5 +1,6 @@
 /** What identifies a collective: its group's size and key, and its own key in the group. Tasks meet where these are the same. */
 import type { Operation, Tensor } from '../../graph/operation.js';
+import { intAttr } from './kernels/attributes.js';
 
 export interface CollectiveKeys {
   readonly size: number;
@@ -7,23 +8,32 @@ export interface CollectiveKeys {
   readonly instance: number;
 }
 
-const TYPES = new Set(['CollectiveReduceV2', 'CollectiveGatherV2']);
-
-export function isCollective(type: string): boolean {
-  return TYPES.has(type);
-}
+/** Those whose keys are attributes, and those that take them as inputs. */
+const KEYED = new Set(['CollectiveReduce', 'CollectiveGather']);
+const TAKING_KEYS = new Set(['CollectiveReduceV2', 'CollectiveGatherV2']);
 
 /** The name of the meeting, the same on all tasks. */
 export function collectiveKey({ group, instance }: CollectiveKeys): string {
   return `collective|${group}|${instance}`;
 }
 
-/** The keys of an operation, if it is a collective and they are constants. */
-export function keysOf({ type, inputs }: Operation): CollectiveKeys | undefined {
-  if (!isCollective(type)) return undefined;
+/** The keys of an operation, if it is a collective and they are known before it runs. */
+export function keysOf(operation: Operation): CollectiveKeys | undefined {
+  const { type, inputs } = operation;
+  if (KEYED.has(type)) return keysIn(operation);
+  if (!TAKING_KEYS.has(type)) return undefined;
   const [size, group, instance] = [1, 2, 3].map((position) => constantOf(inputs[position]));
   if (size === undefined || group === undefined || instance === undefined) return undefined;
   return { size, group, instance };
+}
+
+/** The keys that are attributes. */
+export function keysIn(operation: Operation): CollectiveKeys {
+  return {
+    size: intAttr(operation, 'group_size'),
+    group: intAttr(operation, 'group_key'),
+    instance: intAttr(operation, 'instance_key'),
+  };
 }
 
 function constantOf(tensor: Tensor | undefined): number | undefined {

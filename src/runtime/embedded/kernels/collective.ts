@@ -5,7 +5,7 @@
 import type { CollectiveReduction, NativeDType, NumericArray } from '../../../addon/native.js';
 import { GradsyncError } from '../../../errors.js';
 import type { Operation } from '../../../graph/operation.js';
-import type { CollectiveKeys } from '../collective-keys.js';
+import { type CollectiveKeys, keysIn } from '../collective-keys.js';
 import type { BoundKernel } from '../kernel.js';
 import type { TaskResources } from '../resources.js';
 import { Value } from '../value.js';
@@ -40,12 +40,15 @@ const gather = collective((operation, resources) => async ([input, ...keys], run
 });
 
 export const COLLECTIVE_KERNELS: ResourceKernelTable = {
+  CollectiveReduce: reduce,
+  CollectiveGather: gather,
   CollectiveReduceV2: reduce,
   CollectiveGatherV2: gather,
 };
 
-/** The keys as they come in with the values. */
+/** The keys: attributes, or as they come in with the values. */
 function keysAt(operation: Operation, inputs: readonly Value[]): CollectiveKeys {
+  if (inputs.length === 0) return keysIn(operation);
   const [size, group, instance] = inputs.map(scalar);
   if (intAttr(operation, 'Nordering_token', 0) === 0) {
     return { size: size!, group: group!, instance: instance! };
