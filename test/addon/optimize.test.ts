@@ -1,5 +1,4 @@
-/** The fused optimizers against TensorFlow's own kernels: what TensorFlow made of the same inputs, bit by bit, on every instruction set. */
-import { randomInt } from 'node:crypto';
+/** The fused optimizers against TensorFlow's own kernels: what TensorFlow made of the same inputs, bit by bit, on every instruction set. GRADSYNC_SEED draws other random values. */
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -75,8 +74,8 @@ function firstDifference(one: Case, results: readonly Float32Array[]): string | 
     const expected = numbersOf(one.dtype, fromBits(one.dtype, one.after[i]!));
     for (const [at, value] of values.entries()) {
       const other = expected[at]!;
-      const distance = one.bounds === undefined ? Number.NaN : Math.abs(value - other);
-      if (!Object.is(value, other) && !(distance <= one.bounds![i]![at]!)) {
+      const bound = one.bounds?.[i]?.[at] ?? Number.NaN;
+      if (!Object.is(value, other) && !(Math.abs(value - other) <= bound)) {
         return `${i === 0 ? 'variable' : `slot ${i - 1}`}[${at}] is ${value}, TensorFlow's ${other}`;
       }
     }
@@ -113,12 +112,12 @@ tensorflowTest(search, 'vectors.json is what this TensorFlow computes', async (t
   t.deepEqual(exact(await exported(t, python)), exact(cases));
 });
 
-const seed = Number(process.env['GRADSYNC_SEED'] ?? randomInt(2 ** 31));
+const seed = process.env['GRADSYNC_SEED'] ?? '1';
 tensorflowTest(
   search,
   `random values of all magnitudes, denormals, infinities and NaN give TensorFlow's bits (seed ${seed})`,
   async (t, python) => {
-    checkOnEverySet(t, await exported(t, python, String(seed), '300'));
+    checkOnEverySet(t, await exported(t, python, seed, '300'));
   },
 );
 

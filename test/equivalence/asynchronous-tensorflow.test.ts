@@ -87,10 +87,9 @@ tensorflowTest(
   tensorflow,
   'on TensorFlow one worker alone trains as one device does, and of two no update is lost',
   async (t, python) => {
-    t.timeout(300_000);
     const ports = await freePorts(2 * CASES.length);
     const runs = CASES.map((one, i) => runOf(t, one, ports.slice(2 * i, 2 * i + 2)));
-    const results = await runPlans(python, 2, runs);
+    const results = await runPlans(python, runs);
     for (const [i, result] of results.entries()) {
       if (result instanceof Error) t.fail(`${CASES[i]!.fixture.name}: ${result.message}`);
       else CASES[i]!.check(t, result);

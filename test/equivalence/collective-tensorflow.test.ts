@@ -14,7 +14,7 @@ import { fedProgram, openFed, trainFed, unevenValues } from '../helpers/fed-grad
 import { fixtureNamed, type Layout } from '../helpers/fixtures.js';
 import { oracleOfReplicas } from '../helpers/layouts.js';
 import { MIXED_NAMES, MIXED_STRATEGY, mixedProgram, mixedResult } from '../helpers/mixed-program.js';
-import { findTensorflow } from '../helpers/tensorflow.js';
+import { findTensorflow, TENSORFLOW_TEST_MS } from '../helpers/tensorflow.js';
 import { sumTolerance } from '../helpers/tolerance.js';
 import { type FedCase, type ResultOf, runCases, type TrainingCase } from '../helpers/training-cases.js';
 
@@ -133,7 +133,7 @@ let resultOf: ResultOf;
 
 if (tensorflow.found) {
   test.before('training on TensorFlow', async (t) => {
-    t.timeout(600_000);
+    t.timeout(TENSORFLOW_TEST_MS);
     resultOf = await runCases(tensorflow.python, [...cases, ...compressed, ...saved, ...restored, ...mixed]);
   });
 }

@@ -3,7 +3,7 @@ import test from 'ava';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { fixtureNamed, type Layout } from '../helpers/fixtures.js';
 import { oracleOf } from '../helpers/layouts.js';
-import { findTensorflow } from '../helpers/tensorflow.js';
+import { findTensorflow, TENSORFLOW_TEST_MS } from '../helpers/tensorflow.js';
 import { type ResultOf, runCases } from '../helpers/training-cases.js';
 
 const split = (builder: string, shards: number, more = ''): string =>
@@ -52,7 +52,7 @@ let resultOf: ResultOf;
 
 if (tensorflow.found) {
   test.before('training on TensorFlow', async (t) => {
-    t.timeout(1_200_000);
+    t.timeout(TENSORFLOW_TEST_MS);
     resultOf = await runCases(tensorflow.python, cases);
   });
 }

@@ -53,7 +53,7 @@ tensorflowTest(tensorflow, 'two TensorFlow tasks come to the published b = 0.041
     await transformByCommand(t, fixtures[0]!, ports.slice(0, 2)),
     await transformByCommand(t, fixtures[1]!, ports.slice(2)),
   ];
-  const results = await runPlans(python, 2, runs);
+  const results = await runPlans(python, runs);
   for (const [index, result] of results.entries()) {
     if (result instanceof Error) throw result;
     const b = Number(result.variables.get('b')!.data[0]);

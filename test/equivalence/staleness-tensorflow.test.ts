@@ -95,7 +95,7 @@ for (const workers of [2, 3]) {
     async (t, python) => {
       const ports = await freePorts(workers * cases.length);
       const runs = cases.map((one, i) => runOf(t, one, ports.slice(workers * i, workers * (i + 1))));
-      const results = await runPlans(python, workers, runs);
+      const results = await runPlans(python, runs);
       for (const [i, result] of results.entries()) {
         if (result instanceof Error) t.fail(`${cases[i]!.fixture.name}: ${result.message}`);
         else await assertReplays(t, cases[i]!, result);

@@ -1,6 +1,6 @@
 /**
  * The equivalence matrix on real TensorFlow: rewritten graphs, written to disk; as many gRPC processes as there are tasks train to the
- * variables of the oracle. All cases of one size run one after the other in the same processes.
+ * variables of the oracle. The cases run one after the other.
  */
 import test from 'ava';
 import { differencesFromOracle } from '../helpers/equivalence.js';
@@ -8,7 +8,7 @@ import { fixtureNamed, type Layout } from '../helpers/fixtures.js';
 import { oracleOf, taskLoss } from '../helpers/layouts.js';
 import { type Cell, cellsOf, isRefusal, STRATEGIES, summary, titleOf } from '../helpers/matrix.js';
 import type { PlanResult } from '../helpers/run-plan.js';
-import { findTensorflow } from '../helpers/tensorflow.js';
+import { findTensorflow, TENSORFLOW_TEST_MS } from '../helpers/tensorflow.js';
 import { sumTolerance } from '../helpers/tolerance.js';
 import { type ResultOf, runCases, type TrainingCase } from '../helpers/training-cases.js';
 
@@ -37,7 +37,7 @@ let resultOf: ResultOf;
 
 if (tensorflow.found) {
   test.before('training on TensorFlow', async (t) => {
-    t.timeout(600_000);
+    t.timeout(TENSORFLOW_TEST_MS);
     resultOf = await runCases(tensorflow.python, cases);
   });
 }

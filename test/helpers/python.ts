@@ -1,5 +1,5 @@
 /**
- * Finds a Python that has TensorFlow, and runs Python programs as real processes with a deadline.
+ * Finds a Python that has TensorFlow, and runs Python programs as real processes with a deadline; finds ports for them.
  * Searched in this order: the environment variable GRADSYNC_PYTHON, `.venv/bin/python`, `python3`.
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -20,7 +20,7 @@ print(importlib.metadata.version(importlib.metadata.packages_distributions()['te
 const TORCH_PROBE = "import importlib.metadata; print(importlib.metadata.version('torch'))";
 
 function probe(python: string, program: string): string | undefined {
-  const { status, stdout } = spawnSync(python, ['-c', program], { encoding: 'utf8', timeout: 60_000 });
+  const { status, stdout } = spawnSync(python, ['-c', program], { encoding: 'utf8', timeout: 300_000 });
   return status === 0 ? stdout.trim() : undefined;
 }
 
@@ -53,17 +53,16 @@ export interface PythonResult {
 }
 
 export interface PythonOptions {
-  /** The process and its children are killed after this many milliseconds. Default: two minutes. */
-  readonly timeoutMs?: number;
+  /** The process is killed when it has written nothing for so many milliseconds: far more than any needs, against a hang. Default: ten minutes. */
+  readonly silenceMs?: number;
   readonly env?: Readonly<Record<string, string>>;
-  readonly signal?: AbortSignal;
 }
 
-/** Runs `python ...args` in the project's root folder; rejects, with what it wrote to stderr, when it fails or is late. */
+/** Runs `python ...args` in the project's root folder; rejects, with what it wrote to stderr, when it fails or is silent for too long. */
 export function runPython(
   python: string,
   args: readonly string[],
-  { timeoutMs = 120_000, env = {}, signal }: PythonOptions = {},
+  { silenceMs = 600_000, env = {} }: PythonOptions = {},
 ): Promise<PythonResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(python, args, {
@@ -71,59 +70,27 @@ export function runPython(
       env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '2', TF_ENABLE_ONEDNN_OPTS: '0', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    let stdout = '';
-    let stderr = '';
-    let killedFor: string | undefined;
-    const kill = (why: string): void => {
-      killedFor ??= why;
+    const written = { stdout: '', stderr: '' };
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
       child.kill('SIGKILL');
-    };
-    const timer = setTimeout(() => kill(`it ran longer than ${timeoutMs} ms`), timeoutMs);
-    const onAbort = (): void => kill('another process of the same test failed');
-    signal?.addEventListener('abort', onAbort);
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text;
-    });
+    }, silenceMs);
+    for (const stream of ['stdout', 'stderr'] as const) {
+      child[stream].setEncoding('utf8').on('data', (text: string) => {
+        written[stream] += text;
+        timer.refresh();
+      });
+    }
     child.on('error', reject);
     child.on('close', (code, signalName) => {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-      if (code === 0) resolve({ stdout, stderr });
-      else
-        reject(
-          new Error(
-            `python ${args.join(' ')}: ${killedFor ?? `exit ${code ?? signalName}`}\n${stderr.slice(-8000)}`,
-          ),
-        );
+      if (code === 0) return resolve(written);
+      const reason = isLate ? `it wrote nothing for ${silenceMs} ms` : `exit ${code ?? signalName}`;
+      reject(new Error(`python ${args.join(' ')}: ${reason}\n${written.stderr.slice(-8000)}`));
     });
   });
 }
-
-/** Runs several Python programs side by side; the first that fails ends the others, and its error is the one thrown. */
-export async function runPythonTogether(
-  python: string,
-  programs: readonly (readonly string[])[],
-  options: PythonOptions = {},
-): Promise<readonly PythonResult[]> {
-  const abort = new AbortController();
-  let firstError: unknown;
-  const runs = programs.map((args) =>
-    runPython(python, args, { ...options, signal: abort.signal }).catch((error: unknown) => {
-      firstError ??= error;
-      abort.abort();
-      throw error;
-    }),
-  );
-  await Promise.allSettled(runs);
-  if (firstError !== undefined) throw firstError;
-  return Promise.all(runs);
-}
-
-/** Below the range from which systems hand out ports of outgoing connections: those would take a port between the look and its use. */
-const PORTS = { first: 12_000, count: 18_000 };
 
 function listen(port: number): Promise<Server | undefined> {
   return new Promise((resolve) => {
@@ -133,14 +100,49 @@ function listen(port: number): Promise<Server | undefined> {
   });
 }
 
-/** `count` different TCP ports that were free on the loopback a moment ago. Ask for all that a test needs at once. */
-export async function freePorts(count: number): Promise<readonly number[]> {
-  const found = new Map<number, Server>();
-  while (found.size < count) {
-    const port = PORTS.first + randomInt(PORTS.count);
-    const server = found.has(port) ? undefined : await listen(port);
-    if (server !== undefined) found.set(port, server);
+/** Below the range from which systems hand out ports of outgoing connections: those would take a port between the look and its use. */
+const PORTS = { first: 12_000, end: 30_000, perBlock: 500 };
+
+/**
+ * Ports for servers that tests start, in blocks that belong to one process at a time: who listens on the first port of a block has it, until
+ * the process ends. So no two test files that run side by side choose the same.
+ */
+class PortBlocks {
+  /** The next port to look at, and where the block ends. */
+  #next = 0;
+  #end = 0;
+
+  async take(): Promise<number> {
+    for (;;) {
+      if (this.#next === this.#end) await this.#takeBlock();
+      const port = this.#next++;
+      const server = await listen(port);
+      if (server === undefined) continue;
+      await new Promise((resolve) => server.close(resolve));
+      return port;
+    }
   }
-  await Promise.all([...found.values()].map((server) => new Promise((resolve) => server.close(resolve))));
-  return [...found.keys()];
+
+  async #takeBlock(): Promise<void> {
+    const blocks = (PORTS.end - PORTS.first) / PORTS.perBlock;
+    for (let tries = 0; tries < 20 * blocks; tries++) {
+      const first = PORTS.first + PORTS.perBlock * randomInt(blocks);
+      const mark = await listen(first);
+      if (mark === undefined) continue;
+      mark.unref();
+      this.#next = first + 1;
+      this.#end = first + PORTS.perBlock;
+      return;
+    }
+    throw new Error(`no ports are free from ${PORTS.first} to ${PORTS.end}`);
+  }
+}
+
+const portBlocks = new PortBlocks();
+
+/** `count` different TCP ports of the loopback that are free, and that no other test takes. */
+export async function freePorts(count: number): Promise<readonly number[]> {
+  const ports: number[] = [];
+  while (ports.length < count) ports.push(await portBlocks.take());
+  return ports;
 }

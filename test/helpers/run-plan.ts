@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { projectPath } from './paths.js';
 import { type FileTensor, readTensors, writeTensors } from './tensor-file.js';
-import { runPythonTogether } from './tensorflow.js';
+import { runPython } from './tensorflow.js';
 
 export interface PlanRun {
   /** One folder per task, task 0 first. */
@@ -50,7 +50,8 @@ export interface PlanResult {
 /** A training that failed, with the traceback of each task that noticed something itself. */
 export class PlanFailure extends Error {}
 
-const SECONDS_PER_RUN = 60;
+/** Only against a hang: a training takes a second or two. */
+const SECONDS_PER_RUN = 240;
 
 function stepsOf(run: PlanRun, task: number): number {
   return run.stepsOf?.(task) ?? run.steps;
@@ -65,24 +66,23 @@ function writeFeeds(run: PlanRun, out: string, task: number): string {
   return path;
 }
 
-/** What run_plan.py of one task is to do. */
-function writeJobs(runs: readonly PlanRun[], outs: readonly string[], root: string, task: number): string {
-  const jobs = runs.map((run, index) => ({
-    folder: run.folders[task],
-    feeds: writeFeeds(run, outs[index]!, task),
-    steps: stepsOf(run, task),
+/** What run_plan.py is to do for a training. */
+function trainingOf(run: PlanRun, out: string) {
+  return {
+    tasks: run.folders.map((folder, task) => ({
+      folder,
+      feeds: writeFeeds(run, out, task),
+      steps: stepsOf(run, task),
+      ...(run.holdBack?.task === task ? { holdBack: run.holdBack } : {}),
+    })),
     fetch: run.fetches,
     read: run.read,
     own: run.own ?? [],
     ...(run.save === undefined ? {} : { save: run.save }),
     ...(run.restore === undefined ? {} : { restore: run.restore }),
-    ...(run.holdBack?.task === task ? { holdBack: run.holdBack } : {}),
-    out: outs[index],
+    out,
     timeout: SECONDS_PER_RUN,
-  }));
-  const path = join(root, `jobs-${task}.json`);
-  writeFileSync(path, JSON.stringify(jobs));
-  return path;
+  };
 }
 
 function resultOf(out: string, tasks: number): PlanResult | PlanFailure {
@@ -99,23 +99,20 @@ function resultOf(out: string, tasks: number): PlanResult | PlanFailure {
 }
 
 /**
- * Runs trainings of `tasks` tasks one after the other, each task a process; a failed one does not keep the next from running.
- * Throws when a process dies or all are late.
+ * Runs trainings one after the other, each task a process; a failed one does not keep the next from running. Throws when a training has not
+ * ended long after its time.
  */
 export async function runPlans(
   python: string,
-  tasks: number,
   runs: readonly PlanRun[],
 ): Promise<readonly (PlanResult | PlanFailure)[]> {
   const root = mkdtempSync(join(tmpdir(), 'gradsync-plans-'));
   const outs = runs.map((_, index) => join(root, String(index)));
   for (const out of outs) mkdirSync(out);
-  const programs = Array.from({ length: tasks }, (_, task) => [
-    projectPath('test', 'helpers', 'run_plan.py'),
-    writeJobs(runs, outs, root, task),
-  ]);
-  await runPythonTogether(python, programs, {
-    timeoutMs: 60_000 + SECONDS_PER_RUN * 1000 * Math.min(runs.length, 4),
+  const path = join(root, 'trainings.json');
+  writeFileSync(path, JSON.stringify(runs.map((run, index) => trainingOf(run, outs[index]!))));
+  await runPython(python, [projectPath('test', 'helpers', 'run_plan.py'), path], {
+    silenceMs: 2 * SECONDS_PER_RUN * 1000,
   });
-  return outs.map((out) => resultOf(out, tasks));
+  return outs.map((out, index) => resultOf(out, runs[index]!.folders.length));
 }

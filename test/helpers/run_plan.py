@@ -1,23 +1,25 @@
-"""Runs one task of rewritten graphs on TensorFlow: a stranger's runner that knows graph.pb, plan.json and nothing else.
+"""Runs the tasks of rewritten graphs on TensorFlow: a stranger's runner that knows graph.pb, plan.json and nothing else.
 
-  python test/helpers/run_plan.py JOBS.json
+  python test/helpers/run_plan.py TRAININGS.json
 
-JOBS.json holds a list of trainings, run one after the other (importing TensorFlow takes longer than most of them); all tasks of a
-cluster are given the same list but for their own folders and feeds:
-  folder: has graph.pb and plan.json of this task;
-  feeds: a tensor file with `<step>/<tensor name>`, the original names;
-  steps, fetch: how many steps to run and the original names to fetch in each;
+TRAININGS.json holds a list of trainings, run one after the other, each with:
+  tasks: of each its folder, which has graph.pb and plan.json; feeds, a tensor file with `<step>/<tensor name>`, the original names; steps, how
+      many it runs; and perhaps holdBack (see HoldBack);
+  fetch: the original names to fetch in each step;
   read: {variable: tensor}, read by the chief before the first step (start.tensors) and by every task after all have done the last
     (variables-<task>.tensors);
   own: tensors of the task itself, read likewise (in fetches-<task>.tensors as `start/<name>` and `end/<name>`);
   save, restore: the prefix of a checkpoint, written after the last step or read before the first: the program's by the chief, what is kept
     back by each task;
   out: a folder all tasks share, also for fetches-<task>.tensors (`<step>/<name>`) and, when a task fails, error-<task>.txt;
-  timeout: seconds for this training.
+  timeout: seconds after which a task that has not ended is given up.
 
-Tasks wait for each other through files in `out`. A TensorFlow server cannot be stopped, so the process leaves at once at the end.
+Each task of each training is a process of its own, forked from this one, as importing TensorFlow takes longer than most trainings. A server
+cannot be stopped, and has dozens of threads: a task's process leaves at once at the end and takes them along. Tasks wait for each other
+through files in `out`. A line is printed when a training has ended.
 """
 
+import faulthandler
 import json
 import os
 import pathlib
@@ -102,14 +104,23 @@ class Task:
       return False
 
   def wait(self, what, condition):
-    while not condition():
-      if list(self.out.glob("error-*.txt")):
-        raise PeerFailed()
-      if self.background_errors:
-        raise RuntimeError(f"background operation: {self.background_errors[0]}")
-      if time.monotonic() > self.deadline:
-        raise TimeoutError(f"task {self.index}: no sign of {what} in time")
+    while True:
+      # Looked for first: a task that is done and leaves may be the end of a background operation here, and no failure.
+      failure = self.failure(what)
+      if condition():
+        return
+      if failure is not None:
+        raise failure
       time.sleep(0.02)
+
+  def failure(self, what):
+    if list(self.out.glob("error-*.txt")):
+      return PeerFailed()
+    if self.background_errors:
+      return RuntimeError(f"background operation: {self.background_errors[0]}")
+    if time.monotonic() > self.deadline:
+      return TimeoutError(f"task {self.index}: no sign of {what} in time")
+    return None
 
   def start_background(self):
     for name in self.plan["background"]:
@@ -231,31 +242,53 @@ def work(task, job):
   task.meet("closed")
 
 
-def attempt(job):
-  """Runs one training; a failure is written down for the other tasks and for whoever started this."""
-  out = pathlib.Path(job["out"])
-  index = json.loads((pathlib.Path(job["folder"]) / "plan.json").read_text())["task"]
+def report(out, index, text):
+  """Writes a failure down, for the other tasks and for whoever started this."""
+  part = out / f"error-{index}.part"
+  part.write_text(text)
+  part.rename(out / f"error-{index}.txt")
+
+
+def attempt(training, index):
+  """One task, in a process of its own."""
+  out = pathlib.Path(training["out"])
+  job = {**training, **training["tasks"][index]}
+  # What waits inside TensorFlow without a deadline: the process ends, and says where its threads were.
+  faulthandler.dump_traceback_later(job["timeout"] + 60, exit=True)
   try:
     work(Task(pathlib.Path(job["folder"]), out, job["timeout"]), job)
   except PeerFailed:
     pass
-  except Exception:
-    (out / f"error-{index}.part").write_text(traceback.format_exc())
-    (out / f"error-{index}.part").rename(out / f"error-{index}.txt")
+  except BaseException:
+    report(out, index, traceback.format_exc())
+
+
+def start_task(training, index):
+  process = os.fork()
+  if process != 0:
+    return process
+  try:
+    attempt(training, index)
+  finally:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # a server's threads would keep the process alive
+
+
+def run(training):
+  tasks = {start_task(training, index): index for index in range(len(training["tasks"]))}
+  while tasks:
+    process, status = os.wait()
+    index, code = tasks.pop(process), os.waitstatus_to_exitcode(status)
+    if code != 0:
+      report(pathlib.Path(training["out"]), index, f"the process of task {index} ended with code {code}")
 
 
 def main():
   v1.disable_eager_execution()
-  code = 1
-  try:
-    for job in json.loads(pathlib.Path(sys.argv[1]).read_text()):
-      attempt(job)
-    code = 0
-  except BaseException:  # a server's threads would keep the process alive
-    traceback.print_exc()
-  sys.stdout.flush()
-  sys.stderr.flush()
-  os._exit(code)
+  for training in json.loads(pathlib.Path(sys.argv[1]).read_text()):
+    run(training)
+    print(training["out"], flush=True)
 
 
 if __name__ == "__main__":

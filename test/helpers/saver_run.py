@@ -36,7 +36,7 @@ def run_job(job):
   out = pathlib.Path(tempfile.mkdtemp())
   first, second = str(out / "first"), str(out / "second")
   feeds, read = read_tensors(job["feeds"]), list(job["read"].values())
-  task = Task(pathlib.Path(job["folder"]), out, 60)
+  task = Task(pathlib.Path(job["folder"]), out, 240)
   task.open()
   saver = task.plan["saver"]
   task.fetch([job["train"]], feeds_of(feeds, 0))

@@ -7,6 +7,9 @@ import type { TensorflowSearch } from './python.js';
 
 export * from './python.js';
 
+/** How long a test that starts TensorFlow may take on the slowest machine. What hangs is ended sooner, by the deadline of its process. */
+export const TENSORFLOW_TEST_MS = 3_600_000;
+
 /**
  * Declares a test that needs TensorFlow; those of one file run one after the other, as each starts processes. Without it the test is skipped and the reason stands in its title.
  *
@@ -23,7 +26,7 @@ export function tensorflowTest(
 ): void {
   if (search.found) {
     test.serial(title, (t) => {
-      t.timeout(300_000);
+      t.timeout(TENSORFLOW_TEST_MS);
       return body(t, search.python);
     });
   } else if (process.env['GRADSYNC_REQUIRE_TENSORFLOW'] === '1') {

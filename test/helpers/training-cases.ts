@@ -1,6 +1,6 @@
 /**
- * Trainings of fixtures, or of programs made for a test, on real TensorFlow: rewritten, written to disk, run by as many gRPC processes as there are tasks. All of one size run
- * one after the other in the same processes.
+ * Trainings of fixtures, or of programs made for a test, on real TensorFlow: rewritten, written to disk, run one after the other, each by as
+ * many gRPC processes as it has tasks.
  */
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -62,37 +62,24 @@ export type ResultOf = (one: AnyCase) => PlanResult;
 /** Runs all cases; those that fail do not keep others from running. */
 export async function runCases(python: string, cases: readonly AnyCase[]): Promise<ResultOf> {
   const outcomes = new Map<AnyCase, PlanResult | Error>();
-  for (const workers of new Set(cases.map(({ layout }) => layout.length))) {
-    const chosen = cases.filter(({ layout }) => layout.length === workers);
-    await runSize(python, workers, chosen, outcomes);
-  }
-  return (one) => {
-    const outcome = outcomes.get(one);
-    if (outcome === undefined) throw new Error('it was not run');
-    if (outcome instanceof Error) throw outcome;
-    return outcome;
-  };
-}
-
-async function runSize(
-  python: string,
-  workers: number,
-  cases: readonly AnyCase[],
-  outcomes: Map<AnyCase, PlanResult | Error>,
-): Promise<void> {
   const prepared: [AnyCase, PlanRun][] = [];
-  const ports = await freePorts(workers * cases.length);
-  for (const [index, one] of cases.entries()) {
+  for (const one of cases) {
+    const ports = await freePorts(one.layout.length);
     try {
-      prepared.push([one, transformCase(one, ports.slice(index * workers, (index + 1) * workers))]);
+      prepared.push([one, transformCase(one, ports)]);
     } catch (error) {
       outcomes.set(one, error as Error);
     }
   }
   const results = await runPlans(
     python,
-    workers,
     prepared.map(([, run]) => run),
   );
   for (const [index, [one]] of prepared.entries()) outcomes.set(one, results[index]!);
+  return (one) => {
+    const outcome = outcomes.get(one);
+    if (outcome === undefined) throw new Error('it was not run');
+    if (outcome instanceof Error) throw outcome;
+    return outcome;
+  };
 }

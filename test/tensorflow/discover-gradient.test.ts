@@ -24,7 +24,7 @@ tensorflowTest(
   async (t, python) => {
     const folder = mkdtempSync(join(tmpdir(), 'gradsync-programs-'));
     const script = projectPath('test', 'fixtures', 'gradient_programs.py');
-    await runPython(python, [script, folder], { timeoutMs: 300_000 });
+    await runPython(python, [script, folder]);
     const expected: Record<string, string> = JSON.parse(readFileSync(join(folder, 'programs.json'), 'utf8'));
     const found = Object.keys(expected).map((name) => [name, read(join(folder, `${name}.meta`))]);
     t.true(found.length > 450);

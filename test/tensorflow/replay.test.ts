@@ -16,8 +16,7 @@ for (const kind of ['dense', 'sparse'] as const satisfies readonly AccumulatorKi
     `the ${kind} accumulator answers random calls as TensorFlow does`,
     async (t, python) => {
       const args = ['test/tensorflow/replay.py', kind, `${SEED}`, `${SEQUENCES}`];
-      // Twenty seconds on a free machine; the rest is for busy ones.
-      const { stdout } = await runPython(python, args, { timeoutMs: 280_000 });
+      const { stdout } = await runPython(python, args);
       const sequences = stdout
         .trim()
         .split('\n')

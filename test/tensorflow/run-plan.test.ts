@@ -37,7 +37,7 @@ tensorflowTest(
   async (t, python) => {
     const [spoilt, sound] = [await handWrittenRun(python), await handWrittenRun(python)];
     spoil(spoilt);
-    const [failure, result] = await runPlans(python, 2, [spoilt, sound]);
+    const [failure, result] = await runPlans(python, [spoilt, sound]);
     t.true(failure instanceof PlanFailure);
     t.regex((failure as PlanFailure).message, /no_such_operation/);
 

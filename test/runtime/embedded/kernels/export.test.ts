@@ -13,7 +13,7 @@ tensorflowTest(findTensorflow(), 'TensorFlow gives the committed vectors again',
   const folder = mkdtempSync(join(tmpdir(), 'gradsync-vectors-'));
   try {
     const script = projectPath('test', 'fixtures', 'kernels', 'export.py');
-    await runPython(python, [script, '--out', folder, ...FAMILIES], { timeoutMs: 240_000 });
+    await runPython(python, [script, '--out', folder, ...FAMILIES]);
     for (const family of FAMILIES) {
       const read = (place: string): CaseJson[] =>
         JSON.parse(readFileSync(join(place, `${family}.json`), 'utf8'));
