@@ -106,7 +106,15 @@ export function transformAll(options: TrainingOptions): TransformResult[] {
   return encodeTasks(run, allTasks(run)).map((files) => withInput(files, run));
 }
 
-/** What transformAll would decide for each variable, and what a step would then send between tasks; nothing is encoded or run. */
+/**
+ * What transformAll would decide for each variable, and what a step would then send between tasks; nothing is encoded or run.
+ *
+ * @throws GradsyncError as transformAll does.
+ * @example
+ * ```ts
+ * const { variables } = planTraining({ graph: 'model.meta', resources: 'cluster.yml', strategy: 'ps-lb' });
+ * ```
+ */
 export function planTraining(options: TrainingOptions): Overview {
   checkTrainingOptions(options, 'planTraining');
   const run = prepare(options, 0);

@@ -1,7 +1,9 @@
 /** The public names of gradsync. Everything else is under the subpaths `gradsync/graph`, `/cluster`, `/strategy`, `/rewrite`, `/runtime`, `/addon`, `/report`. */
 export type { ResourceInput } from './cluster/index.js';
 export {
+  type Overview,
   openSession,
+  planTraining,
   type SessionOptions,
   type TrainingOptions,
   type TransformOptions,

@@ -36,6 +36,7 @@ test('the public names of gradsync are few and known', async (t) => {
     'GradsyncError',
     'errorMessage',
     'openSession',
+    'planTraining',
     'transform',
     'transformAll',
   ]);

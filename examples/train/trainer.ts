@@ -1,8 +1,8 @@
 /** One training: a session and the sequence of global batches that it is fed with, the same whatever the number of workers. */
-import { planTraining } from '../../src/engine.js';
 import {
   GradsyncError,
   openSession,
+  planTraining,
   type RunResult,
   type Session,
   type TensorData,
