@@ -60,7 +60,7 @@ for (const one of cases) {
   const suffix = devices === undefined ? '' : `, on ${devices}`;
   declare(`${titleOf(one, 'tensorflow')}${suffix}${reason}`, (t) => {
     const result = outcomeOf(one);
-    if (result === undefined) return t.pass(one.row.mayRefuse);
+    if (result === undefined) return t.pass(one.row.refusedForTensorflow);
     const oracle = oracleOf(fixture, layout);
     t.deepEqual(differencesFromOracle(oracle, 0, result.start), []);
     t.deepEqual(differencesFromOracle(oracle, fixture.steps, result.variables), []);
@@ -83,7 +83,7 @@ declare(`what of the matrix is not trained on TensorFlow has a reason${reason}`,
       return false;
     }
   };
-  const refused = cases.filter(isRefused).map(({ row }) => ({ reason: row.mayRefuse ?? '' }));
+  const refused = cases.filter(isRefused).map(({ row }) => ({ reason: row.refusedForTensorflow ?? '' }));
   t.log(`${cases.length - refused.length} combinations trained`, ...summary([...matrix.absent, ...refused]));
   t.true([...matrix.absent, ...refused].every((each) => each.reason !== ''));
 });

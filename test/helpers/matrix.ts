@@ -12,8 +12,8 @@ export interface StrategyRow {
   readonly name: string;
   /** What `--strategy` is given. */
   readonly strategy: string;
-  /** Why a graph may be refused with a typed error instead of being trained; absent where every case has to train. */
-  readonly mayRefuse?: string;
+  /** Why a graph for TensorFlow may be refused with a typed error; absent where every case has to train, as all have to embedded. */
+  readonly refusedForTensorflow?: string;
   /** Whether every case meets every cluster, and not one of them. */
   readonly everywhere?: boolean;
   /** Why a case cannot be compared with the oracle on a cluster. */
@@ -71,8 +71,6 @@ function noTwoTasks(_fixture: Fixture, layout: Layout): string | undefined {
     : undefined;
 }
 
-const NOT_YET = 'the rewriting does not carry out such plans yet';
-
 export const STRATEGIES: readonly StrategyRow[] = [
   { name: 'ps', strategy: 'ps' },
   { name: 'ps-lb', strategy: 'ps-lb', everywhere: true },
@@ -85,27 +83,24 @@ export const STRATEGIES: readonly StrategyRow[] = [
   {
     name: 'all-reduce',
     strategy: 'all-reduce',
-    mayRefuse: NOT_YET,
     inapplicable: everyReplicaCounts,
   },
   {
     name: 'parallax',
     strategy: 'parallax',
-    mayRefuse: NOT_YET,
+    refusedForTensorflow: 'it runs no collectives beside parameter servers where there are several tasks',
     inapplicable: everyReplicaCounts,
   },
-  { name: 'partitioned-ps', strategy: 'partitioned-ps', mayRefuse: NOT_YET },
-  { name: 'uneven-partitioned-ps', strategy: 'uneven-partitioned-ps', mayRefuse: NOT_YET },
+  { name: 'partitioned-ps', strategy: 'partitioned-ps' },
+  { name: 'uneven-partitioned-ps', strategy: 'uneven-partitioned-ps' },
   {
     name: 'partitioned-all-reduce',
     strategy: 'partitioned-all-reduce',
-    mayRefuse: NOT_YET,
     inapplicable: everyReplicaCounts,
   },
   {
     name: 'random-axis-partitioned-all-reduce',
     strategy: 'random-axis-partitioned-all-reduce',
-    mayRefuse: NOT_YET,
     inapplicable: everyReplicaCounts,
   },
 ];
@@ -195,7 +190,8 @@ export function summary(absent: readonly { readonly reason: string }[]): readonl
   return [...counts].map(([reason, count]) => `${count} not applicable: ${reason}`);
 }
 
-/** Whether an error is the refusal that a cell's row allows for. */
+/** Whether an error is the refusal that a cell's row allows for on TensorFlow. */
 export function isRefusal({ row }: Cell, error: unknown): boolean {
-  return row.mayRefuse !== undefined && error instanceof GradsyncError && error.code === 'UNIMPLEMENTED';
+  const isTyped = error instanceof GradsyncError && error.code === 'UNIMPLEMENTED';
+  return row.refusedForTensorflow !== undefined && isTyped;
 }
