@@ -18,7 +18,7 @@ export type Batches =
   | AsyncIterable<Readonly<Record<string, TensorData>>>;
 
 export interface TrainRequest {
-  /** One per task. A task whose batches end has run out of data. */
+  /** One per task. A task whose batches end has run out of data. What was read for a step that does not take place is not used. */
   readonly batches: readonly Batches[];
   /** What every task is asked for in each of its steps; the training operation among it. */
   readonly fetches: readonly string[];
