@@ -2,17 +2,18 @@
 import test from 'ava';
 import { openSession } from '../src/index.js';
 import { fixtureNamed, graphPath, readFeeds } from './helpers/fixtures.js';
+import { PATIENT_MS } from './helpers/patience.js';
 import { largestDifference } from './helpers/tolerance.js';
 
 const fixture = fixtureNamed('linear-regression.resource');
 const graph = graphPath(fixture);
 
-test('two workers bring b of the linear regression to the published value in one step', async (t) => {
+test.serial('two workers bring b of the linear regression to the published value in one step', async (t) => {
   const session = await openSession({
     graph,
     resources: { nodes: [{ address: 'localhost', tasks: 2 }] },
     strategy: 'ps-lb',
-    deadlineMs: 30_000,
+    deadlineMs: PATIENT_MS,
   });
   t.teardown(() => session.close());
   await session.initialize();
@@ -28,7 +29,7 @@ test('two workers bring b of the linear regression to the published value in one
   t.true(largestDifference(b!.data as Float32Array, [0.0411517]) <= 5e-8);
 });
 
-test('a cluster of several machines is not run by one process', async (t) => {
+test.serial('a cluster of several machines is not run by one process', async (t) => {
   const resources = { nodes: [{ address: '10.0.0.1', chief: true }, { address: '10.0.0.2' }] };
   await t.throwsAsync(openSession({ graph, resources, strategy: 'ps' }), {
     code: 'UNIMPLEMENTED',
@@ -36,7 +37,7 @@ test('a cluster of several machines is not run by one process', async (t) => {
   });
 });
 
-test('bad options reject as transform throws', async (t) => {
+test.serial('bad options reject as transform throws', async (t) => {
   const resources = { nodes: [{ address: 'localhost' }] };
   await t.throwsAsync(openSession({ graph, resources, strategy: 'pss' }), { code: 'INVALID_ARGUMENT' });
   await t.throwsAsync(openSession({ graph: 'no.meta', resources, strategy: 'ps' }), { code: 'NOT_FOUND' });

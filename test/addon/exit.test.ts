@@ -1,9 +1,8 @@
 /** How processes end while something waits, and what the garbage collector may take: each in a process of its own, with a time limit. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { pathToFileURL } from 'node:url';
 import test from 'ava';
 import { projectPath } from '../helpers/paths.js';
+import { runText } from '../helpers/processes.js';
 
 const PRELUDE = `
 import { loadAddon } from ${JSON.stringify(pathToFileURL(projectPath('dist', 'src', 'addon', 'load.js')).href)};
@@ -12,16 +11,10 @@ const spec = { dtype: 'float32', shape: null, reduction: 'mean' };
 const FOREVER = { deadlineMs: Infinity };
 `;
 
-/** Runs a program; gives what it printed and its exit code. Late is a failure: code null. */
-async function run(program: string): Promise<{ code: number | null; lines: readonly string[] }> {
-  const args = ['--expose-gc', '--input-type=module', '--eval', `${PRELUDE}${program}`];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], timeout: 20_000 });
-  let text = '';
-  child.stdout.setEncoding('utf8').on('data', (part: string) => {
-    text += part;
-  });
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code, lines: text.split('\n').filter((line) => line !== '') };
+/** Runs a program; gives its exit code and what it printed on both streams. */
+async function run(program: string): Promise<{ code: number; lines: readonly string[] }> {
+  const { code, stdout, stderr } = await runText(`${PRELUDE}${program}`);
+  return { code, lines: `${stdout}${stderr}`.split('\n').filter((line) => line !== '') };
 }
 
 const COLLECT = `

@@ -1,19 +1,19 @@
 /** The choice of kernels: by session, by environment variable, never one the machine lacks, and the same bits from each. */
-import { execFileSync } from 'node:child_process';
 import test from 'ava';
 import type { InstructionSet } from '../../src/addon/native.js';
 import { addon } from '../helpers/addon.js';
 import { digestsOf } from '../helpers/digests.js';
 import { projectPath } from '../helpers/paths.js';
+import { runNode } from '../helpers/processes.js';
 
 test('every instruction set gives the same bits: dense, sparse, optimizers, collectives', async (t) => {
   const { instructionSets } = addon.capabilities();
   t.is(instructionSets[0], 'baseline');
-  const under = (set: InstructionSet) =>
-    runUnder(set, projectPath('dist', 'test', 'helpers', 'digests.js')).split('\n');
-  const expected = under('baseline');
+  const under = async (set: InstructionSet) =>
+    (await runUnder(set, projectPath('dist', 'test', 'helpers', 'digests.js'))).split('\n');
+  const expected = await under('baseline');
   t.true(expected.length > 50);
-  for (const set of instructionSets.slice(1)) t.deepEqual(under(set), expected, set);
+  for (const set of instructionSets.slice(1)) t.deepEqual(await under(set), expected, set);
   // And the same when a session asks for it.
   for (const instructionSet of instructionSets) {
     const session = addon.createSession({ name: 'sets', threads: 2, instructionSet });
@@ -30,13 +30,13 @@ test('an instruction set that is none is refused', (t) => {
 });
 
 /** What a program prints under GRADSYNC_INSTRUCTION_SET. */
-function runUnder(variable: string, ...args: readonly string[]): string {
-  const env = { ...process.env, GRADSYNC_INSTRUCTION_SET: variable };
-  return execFileSync(process.execPath, args, { env, encoding: 'utf8' }).trim();
+async function runUnder(variable: string, ...args: readonly string[]): Promise<string> {
+  const { stdout, stderr } = await runNode(args, { GRADSYNC_INSTRUCTION_SET: variable });
+  return `${stdout}${stderr}`.trim();
 }
 
 /** What the capabilities of a process with that environment variable say. */
-function instructionSetUnder(variable: string): string {
+function instructionSetUnder(variable: string): Promise<string> {
   const script = `
     import { loadAddon } from ${JSON.stringify(projectPath('dist', 'src', 'addon', 'load.js'))};
     const addon = loadAddon();
@@ -49,9 +49,12 @@ function instructionSetUnder(variable: string): string {
   return runUnder(variable, '--input-type=module', '--eval', script);
 }
 
-test('the environment variable GRADSYNC_INSTRUCTION_SET chooses for all sessions', (t) => {
+test('the environment variable GRADSYNC_INSTRUCTION_SET chooses for all sessions', async (t) => {
   const { instructionSets } = addon.capabilities();
-  for (const set of instructionSets) t.is(instructionSetUnder(set), set);
-  t.is(instructionSetUnder(''), instructionSets.at(-1)!);
-  t.regex(instructionSetUnder('sse9'), /^INVALID_ARGUMENT createSession: GRADSYNC_INSTRUCTION_SET: expected/);
+  for (const set of instructionSets) t.is(await instructionSetUnder(set), set);
+  t.is(await instructionSetUnder(''), instructionSets.at(-1)!);
+  t.regex(
+    await instructionSetUnder('sse9'),
+    /^INVALID_ARGUMENT createSession: GRADSYNC_INSTRUCTION_SET: expected/,
+  );
 });

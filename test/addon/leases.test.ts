@@ -1,11 +1,12 @@
 /** Memory of session.allocate: lent without a copy, written by takes, refused where loans overlap, and safe whatever JavaScript does. */
-import { spawnSync } from 'node:child_process';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import test from 'ava';
 import type { NativeSession } from '../../src/addon/native.js';
 import { addon, floats, PATIENT, sessionOf } from '../helpers/addon.js';
 import { projectPath } from '../helpers/paths.js';
+import { PATIENT_MS } from '../helpers/patience.js';
+import { runText } from '../helpers/processes.js';
 
 const SUM = { dtype: 'float32', shape: null, reduction: 'sum' } as const;
 const SPARSE = { ...SUM, form: 'combined' } as const;
@@ -251,8 +252,8 @@ test('indices that another thread changes meanwhile are checked as they were cop
   const worker = new Worker(source, { eval: true, workerData: indices.buffer });
   await new Promise((resolve) => worker.once('message', resolve));
   const counts = { accepted: 0, refused: 0 };
-  const deadline = Date.now() + 20_000;
-  while ((counts.accepted < 20 || counts.refused < 20) && Date.now() < deadline) {
+  const deadline = performance.now() + PATIENT_MS;
+  while ((counts.accepted < 20 || counts.refused < 20) && performance.now() < deadline) {
     try {
       sparse.apply(counts.accepted, 0, indices, new Float32Array(rows).fill(1), [rows, 1], null);
       counts.accepted++;
@@ -268,7 +269,7 @@ test('indices that another thread changes meanwhile are checked as they were cop
 });
 
 /** What a program prints in a process of its own. */
-function outputOf(program: string, env: Record<string, string> = {}): string {
+async function outputOf(program: string, env: Record<string, string> = {}): Promise<string> {
   const load = JSON.stringify(pathToFileURL(projectPath('dist', 'src', 'addon', 'load.js')).href);
   const source = `
     import { loadAddon } from ${load};
@@ -278,16 +279,11 @@ function outputOf(program: string, env: Record<string, string> = {}): string {
     const FOREVER = { deadlineMs: Infinity };
     const collect = async () => { for (let i = 0; i < 5; i++) { gc(); await new Promise(setImmediate); } };
     ${program}`;
-  const args = ['--expose-gc', '--input-type=module', '--eval', source];
-  const result = spawnSync(process.execPath, args, {
-    encoding: 'utf8',
-    timeout: 60_000,
-    env: { ...process.env, ...env },
-  });
-  return `${result.stdout}${result.stderr}${result.status}`;
+  const { stdout, stderr, code } = await runText(source, env);
+  return `${stdout}${stderr}${code}`;
 }
 
-test('arrays that are collected give their memory back, unless it is lent', (t) => {
+test('arrays that are collected give their memory back, unless it is lent', async (t) => {
   const program = `
     (() => {
       session.allocate('float32', [1000]);
@@ -298,18 +294,18 @@ test('arrays that are collected give their memory back, unless it is lent', (t) 
     const { data } = await dense.take(1, FOREVER).promise;
     await collect();
     console.log(data.every((x) => x === 5), session.memory.inUse);`;
-  t.is(outputOf(program), '8000\ntrue 0\n0');
+  t.is(await outputOf(program), '8000\ntrue 0\n0');
 });
 
-test('the process can exit while memory is lent and a take waits for its place', (t) => {
+test('the process can exit while memory is lent and a take waits for its place', async (t) => {
   const program = `
     dense.applyLeased(0, 0, session.allocate('float32', [1000]), [1000]);
     dense.take(2, { ...FOREVER, into: session.allocate('float32', [1000]) }).promise.catch(() => {});
     setTimeout(() => process.exit(7), 10);`;
-  t.is(outputOf(program), '7');
+  t.is(await outputOf(program), '7');
 });
 
-test('where the runtime forbids external memory everything is copied, and the capabilities say so', (t) => {
+test('where the runtime forbids external memory everything is copied, and the capabilities say so', async (t) => {
   t.true(addon.capabilities().externalMemory);
   const program = `
     const memory = session.allocate('float32', [2000]).fill(5);
@@ -318,5 +314,5 @@ test('where the runtime forbids external memory everything is copied, and the ca
     const into = session.allocate('float32', [2000]);
     const { data } = await dense.take(1, { ...FOREVER, into }).promise;
     console.log(addon.capabilities().externalMemory, data === into, data.every((x) => x === 5), session.memory.inUse);`;
-  t.is(outputOf(program, { GRADSYNC_EXTERNAL_MEMORY: 'off' }), 'false true true 0\n0');
+  t.is(await outputOf(program, { GRADSYNC_EXTERNAL_MEMORY: 'off' }), 'false true true 0\n0');
 });

@@ -7,6 +7,7 @@ import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
 import { rewriteFixture } from '../helpers/embedded.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { type Fixture, fixtureNamed, readFeeds, readOracle } from '../helpers/fixtures.js';
+import { PATIENT_MS } from '../helpers/patience.js';
 import { afterSteady } from '../helpers/steady.js';
 
 const ASYNCHRONOUS = '{"builder": "ps-lb", "sync": false}';
@@ -17,7 +18,7 @@ async function withSession(
   use: (session: Session) => Promise<void>,
 ): Promise<void> {
   const tasks = rewriteFixture(fixture, workers, ASYNCHRONOUS);
-  const session = await openEmbeddedSession({ tasks, deadlineMs: 30_000 });
+  const session = await openEmbeddedSession({ tasks, deadlineMs: PATIENT_MS });
   try {
     await session.initialize();
     await use(session);

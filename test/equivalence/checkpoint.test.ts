@@ -28,7 +28,10 @@ async function withSession<T>(
   workers: number,
   use: (session: Session) => Promise<T>,
 ): Promise<T> {
-  const session = await openEmbeddedSession({ tasks: rewriteFixture(fixture, workers), deadlineMs: 30_000 });
+  const session = await openEmbeddedSession({
+    tasks: rewriteFixture(fixture, workers),
+    deadlineMs: PATIENT_MS,
+  });
   try {
     return await use(session);
   } finally {
@@ -206,6 +209,8 @@ names = [f'scope/{"x" * 60}/{i:05d}' for i in range(4000)]
 values = [tf.constant(i, tf.int32) for i in range(4000)]
 tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[''] * 4000, tensors=values)
 `;
+
+import { PATIENT_MS } from '../helpers/patience.js';
 
 tensorflowTest(
   tensorflow,

@@ -8,6 +8,7 @@ import type { Session } from '../../src/runtime/index.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { allFixtures, type Fixture, fixtureNamed, graphPath, type Layout } from '../helpers/fixtures.js';
 import { nodesOf, oracleOfReplicas, taskFeeds } from '../helpers/layouts.js';
+import { PATIENT_MS } from '../helpers/patience.js';
 
 /** Moving averages of batch norm: every task's are of its own batches. */
 const OF_OWN_DATA = /(^|\/)moving_(mean|variance)$/;
@@ -23,7 +24,7 @@ async function withSession<T>(
     graph: graphPath(fixture),
     resources: { nodes: nodesOf(layout) },
     strategy,
-    deadlineMs: 30_000,
+    deadlineMs: PATIENT_MS,
   });
   try {
     await session.initialize();

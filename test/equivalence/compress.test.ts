@@ -8,6 +8,7 @@ import { rewriteFixture, trainSteps } from '../helpers/embedded.js';
 import { type FedProgram, fedProgram, openFed, trainFed, unevenValues } from '../helpers/fed-gradients.js';
 import { fixtureNamed, graphPath } from '../helpers/fixtures.js';
 import { temporaryFolder } from '../helpers/folder.js';
+import { PATIENT_MS } from '../helpers/patience.js';
 import { FLOAT32_EPSILON } from '../helpers/tolerance.js';
 
 const fixture = fixtureNamed('steady-sgd.resource');
@@ -23,7 +24,7 @@ async function open(compressor: string): Promise<Session> {
     graph: graphPath(fixture),
     resources: { nodes: [{ address: '127.0.0.1', port: 15_000, tasks: 2 }] },
     strategy: JSON.stringify({ builder: 'all-reduce', compressor }),
-    deadlineMs: 60_000,
+    deadlineMs: PATIENT_MS,
   });
   await session.initialize();
   return session;
@@ -105,7 +106,7 @@ async function trainedInGroups(options: object, group: number): Promise<readonly
   const strategy = JSON.stringify({ builder: 'all-reduce', ...options, group });
   const session = await openEmbeddedSession({
     tasks: rewriteFixture(images, 3, strategy),
-    deadlineMs: 60_000,
+    deadlineMs: PATIENT_MS,
   });
   try {
     await session.initialize();

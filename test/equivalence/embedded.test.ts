@@ -7,6 +7,7 @@ import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
 import { rewriteFixture, stepRequests, trainSteps } from '../helpers/embedded.js';
 import { type Fixture, fixtureNamed } from '../helpers/fixtures.js';
 import { temporaryFolder } from '../helpers/folder.js';
+import { PATIENT_MS } from '../helpers/patience.js';
 
 /** Opens a fixture's session, initialized; closes it whatever happens. */
 async function withFixture<T>(
@@ -16,7 +17,7 @@ async function withFixture<T>(
   use: (session: Session) => Promise<T>,
 ): Promise<T> {
   const tasks = rewriteFixture(fixture, workers, strategy);
-  const session = await openEmbeddedSession({ tasks, deadlineMs: 30_000 });
+  const session = await openEmbeddedSession({ tasks, deadlineMs: PATIENT_MS });
   try {
     await session.initialize();
     return await use(session);

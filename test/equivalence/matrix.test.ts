@@ -8,6 +8,7 @@ import { differencesFromOracle } from '../helpers/equivalence.js';
 import { graphPath } from '../helpers/fixtures.js';
 import { nodesOf, oracleOf, taskFeeds, taskLoss } from '../helpers/layouts.js';
 import { type Cell, cellsOf, summary, titleOf } from '../helpers/matrix.js';
+import { PATIENT_MS } from '../helpers/patience.js';
 import { sumTolerance } from '../helpers/tolerance.js';
 
 type Session = Awaited<ReturnType<typeof openSession>>;
@@ -19,7 +20,7 @@ function open({ fixture, row, layout }: Cell): Promise<Session> {
     graph: graphPath(fixture),
     resources: { nodes: nodesOf(layout) },
     strategy: row.strategy,
-    deadlineMs: 60_000,
+    deadlineMs: PATIENT_MS,
     // Every replica has the same share here, and so a task with more of them a larger one.
     unevenBatches: new Set(layout).size === 1 ? 'refuse' : 'allow',
   });

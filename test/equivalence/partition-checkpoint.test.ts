@@ -9,6 +9,7 @@ import { differencesFromOracle } from '../helpers/equivalence.js';
 import { type Fixture, fixtureNamed, graphPath, readOracle } from '../helpers/fixtures.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { projectPath } from '../helpers/paths.js';
+import { PATIENT_MS } from '../helpers/patience.js';
 import type { FileTensor } from '../helpers/tensor-file.js';
 import { findTensorflow, freePorts, runPython, tensorflowTest } from '../helpers/tensorflow.js';
 
@@ -24,7 +25,7 @@ async function withSession<T>(
   use: (session: Session) => Promise<T>,
 ): Promise<T> {
   const tasks = rewriteFixture(fixture, 2, strategy);
-  const session = await openEmbeddedSession({ tasks, deadlineMs: 60_000 });
+  const session = await openEmbeddedSession({ tasks, deadlineMs: PATIENT_MS });
   try {
     return await use(session);
   } finally {

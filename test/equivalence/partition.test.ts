@@ -10,6 +10,7 @@ import { findBuilder, type StrategyBuilder } from '../../src/strategy/index.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { allFixtures, type Fixture, fixtureNamed, graphPath, type Layout } from '../helpers/fixtures.js';
 import { nodesOf, oracleOf, oracleOfReplicas, taskFeeds } from '../helpers/layouts.js';
+import { PATIENT_MS } from '../helpers/patience.js';
 import type { FileTensor } from '../helpers/tensor-file.js';
 
 const split = (builder: string, shards: number, more = ''): string =>
@@ -31,7 +32,7 @@ async function withSession<T>(
     graph: graphPath(fixture),
     resources,
     strategy,
-    deadlineMs: 60_000,
+    deadlineMs: PATIENT_MS,
     unevenBatches: new Set(layout).size === 1 ? 'refuse' : 'allow',
   });
   try {

@@ -5,9 +5,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { runCli } from '../helpers/cli.js';
 import { type Fixture, fixtureNamed, graphPath, readFeeds } from '../helpers/fixtures.js';
 import { temporaryFolder } from '../helpers/folder.js';
+import { runCli } from '../helpers/processes.js';
 import { type PlanRun, runPlans } from '../helpers/run-plan.js';
 import { findTensorflow, freePorts, tensorflowTest } from '../helpers/tensorflow.js';
 

@@ -13,6 +13,7 @@ import { rewriteFixture, stepRequests } from '../helpers/embedded.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { allFixtures, type Fixture, fixtureNamed, readFeeds, readOracle } from '../helpers/fixtures.js';
 import { temporaryFolder } from '../helpers/folder.js';
+import { PATIENT_MS } from '../helpers/patience.js';
 import { replayLags } from '../helpers/replay-lags.js';
 import { afterSteady } from '../helpers/steady.js';
 import { largestDifference, variableTolerance } from '../helpers/tolerance.js';
@@ -40,7 +41,7 @@ async function withSession<T>(
   use: (session: Session) => Promise<T>,
 ): Promise<T> {
   const tasks = tasksOf(fixture, setting);
-  const session = await openEmbeddedSession({ tasks, deadlineMs: setting.deadlineMs ?? 30_000 });
+  const session = await openEmbeddedSession({ tasks, deadlineMs: setting.deadlineMs ?? PATIENT_MS });
   try {
     return await use(session);
   } finally {
@@ -295,7 +296,7 @@ const inStep = test.macro<[fixture: Fixture, strategy: string]>({
   exec: async (t, fixture, strategy) => {
     const session = await openEmbeddedSession({
       tasks: rewriteFixture(fixture, 2, strategy),
-      deadlineMs: 30_000,
+      deadlineMs: PATIENT_MS,
     });
     t.teardown(() => session.close());
     await session.initialize();

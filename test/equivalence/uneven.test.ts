@@ -8,6 +8,7 @@ import { openSession, type RunRequest, type Session } from '../../src/index.js';
 import { type Fixture, fixtureNamed, graphPath, type Layout, readOracle } from '../helpers/fixtures.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { nodesOf, taskFeeds } from '../helpers/layouts.js';
+import { PATIENT_MS } from '../helpers/patience.js';
 import { replayLags } from '../helpers/replay-lags.js';
 import { largestDifference, variableTolerance } from '../helpers/tolerance.js';
 
@@ -25,7 +26,7 @@ async function open(
     resources: { nodes: nodesOf(layout) },
     strategy,
     uneven: 'join',
-    deadlineMs: 30_000,
+    deadlineMs: PATIENT_MS,
   });
   t.teardown(() => session.close());
   await session.initialize();

@@ -4,15 +4,15 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { shuffledRows } from '../../examples/train/dataset.js';
 import { maxDifference, type Row } from '../../examples/train/table.js';
-import { runProgram } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { projectPath } from '../helpers/paths.js';
+import { runProgram } from '../helpers/processes.js';
 
 const SCRIPT = projectPath('dist', 'examples', 'train.js');
 /** The two runs sum the same gradients in another order; the job promises this bound after 100 steps. */
 const WEIGHT_BOUND = 1e-5;
 
-const train = (...args: readonly string[]) => runProgram(SCRIPT, args, 240_000);
+const train = (...args: readonly string[]) => runProgram(SCRIPT, args);
 
 /** Of both workers: their steps, what they computed and what they waited for. */
 function checkTrace(t: ExecutionContext, file: string): void {
@@ -31,7 +31,6 @@ function checkTrace(t: ExecutionContext, file: string): void {
 test.serial(
   'the spam classifier trains alike with one worker and with two, and the table says so',
   async (t) => {
-    t.timeout(300_000);
     const folder = temporaryFolder(t);
     const [json, trace] = [join(folder, 'table.json'), join(folder, 'trace.json')];
     const { code, stdout, stderr } = await train(
@@ -67,7 +66,6 @@ test.serial(
 );
 
 test.serial('with both jobs each has a trace of its own, and no file is left empty', async (t) => {
-  t.timeout(300_000);
   const folder = temporaryFolder(t);
   const args = ['--workers', '1', '--epochs', '1', '--batch', '4800'];
   const { code, stderr } = await train(...args, '--trace', join(folder, 'trace.json'));
@@ -89,7 +87,6 @@ test('a command line that is refused leaves no files', async (t) => {
 });
 
 test.serial('a strategy may be a file, and a training of one step has a speed', async (t) => {
-  t.timeout(300_000);
   const folder = temporaryFolder(t);
   const [json, strategy] = [join(folder, 'table.json'), join(folder, 'strategy.json')];
   writeFileSync(strategy, '{"builder": "ps"}');

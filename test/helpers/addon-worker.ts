@@ -7,6 +7,7 @@ import { loadAddon } from '../../src/addon/load.js';
 import type { NativeSession } from '../../src/addon/native.js';
 import { codeOf } from './addon-thread.js';
 import { DENSE, type Job, ROUNDS, TOKENS, tokenKey } from './addon-worker-jobs.js';
+import { PATIENT } from './patience.js';
 
 async function run(session: NativeSession, job: Job): Promise<unknown> {
   switch (job.kind) {
@@ -19,12 +20,11 @@ async function run(session: NativeSession, job: Job): Promise<unknown> {
     case 'contribute':
       return contribute(session, job.key, job.contributor, job.steps);
     case 'take': {
-      const taken = await session.denseAccumulator(job.key, DENSE).take(job.required, { deadlineMs: 30_000 })
-        .promise;
+      const taken = await session.denseAccumulator(job.key, DENSE).take(job.required, PATIENT).promise;
       return [...taken.data];
     }
     case 'take-and-spin':
-      void session.denseAccumulator(job.key, DENSE).take(1, { deadlineMs: 30_000 }).promise;
+      void session.denseAccumulator(job.key, DENSE).take(1, PATIENT).promise;
       parentPort?.postMessage({ id: -1, value: 'spinning' });
       for (;;);
     case 'add-ones': {
@@ -44,7 +44,7 @@ async function applyMany(session: NativeSession, key: string, contributor: numbe
   for (let step = 0; step < steps; step++) {
     const receipt = accumulator.apply(step, contributor, new Float32Array([step, contributor]), [2]);
     if (receipt.status !== 'accepted') return receipt;
-    await tokens.dequeue({ deadlineMs: 30_000 }).promise;
+    await tokens.dequeue(PATIENT).promise;
   }
   return 'done';
 }
@@ -53,7 +53,7 @@ async function applyMany(session: NativeSession, key: string, contributor: numbe
 async function contribute(session: NativeSession, key: string, contributor: number, steps: number) {
   const rounds = session.denseRounds(key, ROUNDS);
   for (let i = 0; i < steps; i++) {
-    const { step } = await rounds.begin(contributor, { deadlineMs: 30_000 }).promise;
+    const { step } = await rounds.begin(contributor, PATIENT).promise;
     const receipt = rounds.apply(step, contributor, new Float32Array([step, contributor]), [2]);
     if (receipt.status !== 'accepted') return receipt;
   }

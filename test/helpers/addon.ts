@@ -12,7 +12,6 @@ export function sessionOf(t: ExecutionContext, threads = 2): NativeSession {
   return session;
 }
 
-/** A deadline that a passing test never meets. */
-export const PATIENT = { deadlineMs: 30_000 };
+export { PATIENT } from './patience.js';
 
 export const floats = (...values: number[]): Float32Array => new Float32Array(values);

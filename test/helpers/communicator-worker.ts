@@ -6,6 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { loadAddon } from '../../src/addon/load.js';
 import type { NativeCommunicator, NativeTensor } from '../../src/addon/native.js';
 import { codeOf } from './addon-thread.js';
+import { PATIENT } from './patience.js';
 
 export interface RankData {
   readonly session: string;
@@ -26,8 +27,6 @@ export function floatsOf(values: readonly number[], shared: boolean): NativeTens
   data.set(values);
   return { dtype: 'float32', shape: [values.length], data };
 }
-
-const PATIENT = { deadlineMs: 30_000 };
 
 async function allReduce(rank: NativeCommunicator, values: readonly number[], shared: boolean) {
   const tensor = floatsOf(values, shared);

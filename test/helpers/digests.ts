@@ -13,13 +13,13 @@ import type {
   NativeTensor,
   NumericArray,
 } from '../../src/addon/native.js';
+import { PATIENT } from './patience.js';
 
 /** Not a multiple of any vector, and long enough for several threads. */
 const ELEMENTS = 70_001;
 const ROWS = 1_201;
 const WIDTH = 19;
 const TABLE = 500;
-const PATIENT = { deadlineMs: 30_000 };
 const DTYPES: readonly NativeDType[] = ['float16', 'bfloat16', 'float32', 'float64', 'int32', 'int64'];
 
 /** Numbers from a seed: 32 random bits at a time (xorshift). */

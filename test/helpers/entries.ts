@@ -1,5 +1,6 @@
 /** Every call of the addon that takes arrays: what it takes, and the call itself with what it gives, as plain data that can be compared. */
 import type { IndexArray, NativeSession, NativeTensor, NumericArray } from '../../src/addon/native.js';
+import { PATIENT } from './patience.js';
 
 export interface Entry {
   readonly title: string;
@@ -8,7 +9,6 @@ export interface Entry {
   call(session: NativeSession, arrays: readonly NumericArray[]): unknown;
 }
 
-const PATIENT = { deadlineMs: 30_000 };
 const SPEC = { dtype: 'float32', shape: null, reduction: 'mean' } as const;
 const ADAGRAD = { kind: 'adagrad', lr: 0.5, updateSlots: true } as const;
 const UNDER_G = { key: 'g', ...PATIENT };

@@ -10,6 +10,7 @@ import type { Operation } from '../../src/graph/operation.js';
 import { elementCount } from '../../src/graph/shape.js';
 import type { RunResult, Session } from '../../src/runtime/index.js';
 import { nodesOf } from './layouts.js';
+import { PATIENT_MS } from './patience.js';
 import type { FileTensor } from './tensor-file.js';
 
 export type Shapes = Readonly<Record<string, readonly number[]>>;
@@ -139,7 +140,7 @@ export function openFed({ graph, gradients }: FedProgram, strategy: string, task
     gradients,
     resources: { nodes: nodesOf(new Array<number>(tasks).fill(1)) },
     strategy,
-    deadlineMs: 60_000,
+    deadlineMs: PATIENT_MS,
   });
 }
 

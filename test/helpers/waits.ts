@@ -3,9 +3,9 @@
  * Used in tests, in their worker threads (wait-in-thread.ts) and in processes of their own.
  */
 import type { NativeCommunicator, NativeSession, NativeTensor, Pending } from '../../src/addon/native.js';
+import { PATIENT } from './patience.js';
 
 const FOREVER = { deadlineMs: Number.POSITIVE_INFINITY };
-const PATIENT = { deadlineMs: 30_000 };
 const SPEC = { dtype: 'float32', shape: null, reduction: 'mean' } as const;
 const SPARSE = { ...SPEC, form: 'combined' } as const;
 const ROUNDS = { ...SPEC, members: [0, 1], rule: { kind: 'bounded-staleness', staleness: 0 } } as const;

@@ -2,16 +2,16 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Overview, TaskTraffic } from '../../src/engine.js';
-import { type CliResult, runCli } from '../helpers/cli.js';
 import { fixtureNamed, graphPath } from '../helpers/fixtures.js';
 import { temporaryFolder } from '../helpers/folder.js';
+import { type ProcessResult, runCli } from '../helpers/processes.js';
 
 function planOf(
   t: ExecutionContext,
   fixture: string,
   tasks: number,
   ...more: readonly string[]
-): Promise<CliResult> {
+): Promise<ProcessResult> {
   const resources = join(temporaryFolder(t), 'resources.yml');
   writeFileSync(resources, `nodes: [{address: localhost, port: 2222, tasks: ${tasks}}]\n`);
   const strategy = more.some((each) => each.startsWith('--strategy')) ? [] : ['--strategy', 'ps'];

@@ -5,9 +5,9 @@ import { encodeGraphDef } from '../../src/graph/codec/graph-def.js';
 import { decodeGraphFile } from '../../src/graph/codec/graph-file.js';
 import { Graph } from '../../src/graph/graph.js';
 import type { Plan } from '../../src/rewrite/plan.js';
-import { type CliResult, runCli } from '../helpers/cli.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { projectPath } from '../helpers/paths.js';
+import { type ProcessResult, runCli } from '../helpers/processes.js';
 
 const LINE = projectPath('test', 'fixtures', 'linear-regression.resource.meta');
 const TWO = 'nodes: [{address: localhost, port: 2222, tasks: 2}]\n';
@@ -16,7 +16,10 @@ interface Setup {
   readonly folder: string;
   readonly out: string;
   /** The command line, with some options replaced; null leaves an option out. */
-  readonly run: (changes?: Readonly<Record<string, string | null>>, ...more: string[]) => Promise<CliResult>;
+  readonly run: (
+    changes?: Readonly<Record<string, string | null>>,
+    ...more: string[]
+  ) => Promise<ProcessResult>;
   readonly file: (name: string, content: string | Uint8Array) => string;
 }
 
@@ -110,7 +113,7 @@ test('--feed and --fetch are heard', async (t) => {
 /** Expects a failure with `code:` first on standard error, and nothing written. */
 function expectFailure(
   t: ExecutionContext,
-  result: CliResult,
+  result: ProcessResult,
   exit: number,
   ...parts: readonly string[]
 ): void {

@@ -89,20 +89,28 @@ for (const [what, shape] of [
   ['a scalar', []],
   ['of unknown rank', null],
 ] as const) {
-  test(`a factor of the gradient that is ${what} is fed alike to all tasks, or the step is refused`, async (t) => {
-    await withSession({ shape }, async (session) => {
-      await refused(t, session.run([step(1, 0.5), step(3, 0.25)]), '(0.5) in task 0', '(0.25) in task 1');
-      t.is(await weight(session), 0, 'nothing was trained');
-      await session.run([step(1, 0.5), step(3, 0.5)]);
-      t.is(await weight(session), -1);
-    });
-    const { plan } = transform({ graph: descent({ shape }), resources: RESOURCES, strategy: 'ps', task: 1 });
-    t.deepEqual(plan.feeds['rate:0'], { tensors: ['rate:0'], split: null, alike: true });
-    t.false('alike' in plan.feeds['x:0']!);
-  });
+  test.serial(
+    `a factor of the gradient that is ${what} is fed alike to all tasks, or the step is refused`,
+    async (t) => {
+      await withSession({ shape }, async (session) => {
+        await refused(t, session.run([step(1, 0.5), step(3, 0.25)]), '(0.5) in task 0', '(0.25) in task 1');
+        t.is(await weight(session), 0, 'nothing was trained');
+        await session.run([step(1, 0.5), step(3, 0.5)]);
+        t.is(await weight(session), -1);
+      });
+      const { plan } = transform({
+        graph: descent({ shape }),
+        resources: RESOURCES,
+        strategy: 'ps',
+        task: 1,
+      });
+      t.deepEqual(plan.feeds['rate:0'], { tensors: ['rate:0'], split: null, alike: true });
+      t.false('alike' in plan.feeds['x:0']!);
+    },
+  );
 }
 
-test('steps of tasks that are asked for one by one are compared too, round by round', async (t) => {
+test.serial('steps of tasks that are asked for one by one are compared too, round by round', async (t) => {
   await withSession({}, async (session) => {
     const first = [session.runTask(0, step(1, 0.5)), session.runTask(0, step(1, 0.25))];
     const second = session.runTask(1, step(3, 0.5));
@@ -113,36 +121,49 @@ test('steps of tasks that are asked for one by one are compared too, round by ro
   });
 });
 
-test('a placeholder with a default that only one task is fed is refused; fed to none it has the default', async (t) => {
-  await withSession({ hasDefault: true }, async (session) => {
-    await refused(t, session.run([step(1, 0.5), step(3)]), 'its default in task 1');
-    await session.run([step(1), step(3)]);
-    t.is(await weight(session), -2);
-  });
-});
+test.serial(
+  'a placeholder with a default that only one task is fed is refused; fed to none it has the default',
+  async (t) => {
+    await withSession({ hasDefault: true }, async (session) => {
+      await refused(t, session.run([step(1, 0.5), step(3)]), 'its default in task 1');
+      await session.run([step(1), step(3)]);
+      t.is(await weight(session), -2);
+    });
+  },
+);
 
-test('what takes part in no round may be fed as one likes', async (t) => {
+test.serial('what takes part in no round may be fed as one likes', async (t) => {
   await withSession({}, async (session) => {
     const seen = (rate: number) => ({ feeds: { 'rate:0': scalar(rate) }, fetches: ['seen:0'] });
     await t.notThrowsAsync(session.run([seen(1), seen(2)]));
   });
 });
 
-test('tasks that train without waiting for each other, and a task alone, are fed as one likes', async (t) => {
-  const strategy = { builder: 'ps', sync: false } as const;
-  const feeds = [
-    transform({ graph: descent(), resources: RESOURCES, strategy: JSON.stringify(strategy), task: 0 }).plan
-      .feeds,
-    transform({ graph: descent(), resources: { nodes: [{ address: 'localhost' }] }, strategy: 'ps', task: 0 })
-      .plan.feeds,
-  ];
-  for (const each of feeds) t.false('alike' in each['rate:0']!);
-});
+test.serial(
+  'tasks that train without waiting for each other, and a task alone, are fed as one likes',
+  async (t) => {
+    const strategy = { builder: 'ps', sync: false } as const;
+    const feeds = [
+      transform({ graph: descent(), resources: RESOURCES, strategy: JSON.stringify(strategy), task: 0 }).plan
+        .feeds,
+      transform({
+        graph: descent(),
+        resources: { nodes: [{ address: 'localhost' }] },
+        strategy: 'ps',
+        task: 0,
+      }).plan.feeds,
+    ];
+    for (const each of feeds) t.false('alike' in each['rate:0']!);
+  },
+);
 
-test('a placeholder of unknown rank that is split holds examples: as a factor of the gradient it is asked for', (t) => {
-  const options = { graph: descent({ shape: null }), resources: RESOURCES, strategy: 'ps', task: 0 };
-  const error = t.throws(() => transform({ ...options, feeds: { 'rate:0': { split: 0 } } }), {
-    instanceOf: GradsyncError,
-  });
-  t.true(error?.message.includes('--gradient'));
-});
+test.serial(
+  'a placeholder of unknown rank that is split holds examples: as a factor of the gradient it is asked for',
+  (t) => {
+    const options = { graph: descent({ shape: null }), resources: RESOURCES, strategy: 'ps', task: 0 };
+    const error = t.throws(() => transform({ ...options, feeds: { 'rate:0': { split: 0 } } }), {
+      instanceOf: GradsyncError,
+    });
+    t.true(error?.message.includes('--gradient'));
+  },
+);

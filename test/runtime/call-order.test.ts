@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { handBuiltTasks, trainRequests } from '../helpers/hand-built.js';
+import { PATIENT_MS } from '../helpers/patience.js';
 
 const STEP = trainRequests([
   [1, 2],
@@ -12,7 +13,7 @@ const STEP = trainRequests([
 const READ = { feeds: {}, fetches: ['w/read:0'] };
 
 async function open(t: ExecutionContext): Promise<{ session: Session; path: string }> {
-  const session = await openEmbeddedSession({ tasks: handBuiltTasks(2), deadlineMs: 20_000 });
+  const session = await openEmbeddedSession({ tasks: handBuiltTasks(2), deadlineMs: PATIENT_MS });
   t.teardown(() => session.close());
   return { session, path: join(temporaryFolder(t), 'c.safetensors') };
 }
@@ -22,7 +23,7 @@ async function read(session: Session): Promise<number[]> {
   return [...(result['w/read:0']!.data as Float32Array)];
 }
 
-test('initialize, steps, save, restore and reads follow each other', async (t) => {
+test.serial('initialize, steps, save, restore and reads follow each other', async (t) => {
   const { session, path } = await open(t);
   const calls: Promise<unknown>[] = [session.initialize(), session.run(STEP), session.save(path)];
   calls.push(session.run(STEP), session.run(STEP));
@@ -37,7 +38,7 @@ test('initialize, steps, save, restore and reads follow each other', async (t) =
   t.deepEqual(await after, [-2, -4]);
 });
 
-test('two saves to one file at once both succeed, also of two sessions', async (t) => {
+test.serial('two saves to one file at once both succeed, also of two sessions', async (t) => {
   const { session, path } = await open(t);
   const other = (await open(t)).session;
   await Promise.all([session.initialize(), other.initialize()]);
@@ -46,7 +47,7 @@ test('two saves to one file at once both succeed, also of two sessions', async (
   t.deepEqual(await read(session), [0, 0]);
 });
 
-test('a step before initialization is refused, and the session goes on', async (t) => {
+test.serial('a step before initialization is refused, and the session goes on', async (t) => {
   const { session, path } = await open(t);
   const refused = { code: 'FAILED_PRECONDITION', message: /initialize\(\)/ };
   await t.throwsAsync(session.run(STEP), refused);
@@ -61,7 +62,7 @@ test('a step before initialization is refused, and the session goes on', async (
   t.deepEqual(await read(second), [-2, -4]);
 });
 
-test('variables may be initialized by a step that nobody waits for', async (t) => {
+test.serial('variables may be initialized by a step that nobody waits for', async (t) => {
   const { session } = await open(t);
   void session.runTask(0, { feeds: {}, fetches: ['w/init'] });
   t.deepEqual(await read(session), [0, 0]);

@@ -12,6 +12,8 @@ import { openEmbeddedSession } from '../../src/runtime/index.js';
 import { Session } from '../../src/runtime/session.js';
 import { handBuiltTasks, trainRequests } from '../helpers/hand-built.js';
 import { projectPath } from '../helpers/paths.js';
+import { PATIENT_MS, PROCESS_MS } from '../helpers/patience.js';
+import { runProgram } from '../helpers/processes.js';
 
 const GRADIENTS = [
   [1, 1],
@@ -19,7 +21,7 @@ const GRADIENTS = [
   [1, 1],
 ];
 
-test('a missing worker: the deadline error names it, and where everyone is', async (t) => {
+test.serial('a missing worker: the deadline error names it, and where everyone is', async (t) => {
   const session = await openEmbeddedSession({ tasks: handBuiltTasks(3), deadlineMs: 300 });
   await session.initialize();
   const [chief, one] = trainRequests(GRADIENTS);
@@ -41,40 +43,46 @@ test('a missing worker: the deadline error names it, and where everyone is', asy
   t.is((await t.throwsAsync(session.save('never-written'), later))?.cause, reason);
 });
 
-test('a kernel that throws ends the session: task, step and operation are named, the others are let go', async (t) => {
-  const session = await openEmbeddedSession({
-    tasks: handBuiltTasks(2, { edit: (graph, task) => addAssertion(graph, task === 1) }),
-    deadlineMs: 20_000,
-  });
-  await session.initialize();
-  await session.run(trainRequests(GRADIENTS.slice(0, 2)));
-  const requests = trainRequests(GRADIENTS.slice(0, 2), ['assert', 'train_op']);
-  const error = await t.throwsAsync(session.run(requests), { instanceOf: GradsyncError });
-  t.is(error?.code, 'INVALID_ARGUMENT');
-  t.regex(error?.message ?? '', /^Task 1, step 2, operation "assert" \(Assert\): /);
-  t.is(error?.details.task, 1);
-  t.is(error?.details.step, 2);
-  t.is(error?.details.operation, 'assert');
-  t.is((await t.throwsAsync(session.run(requests), { code: 'FAILED_PRECONDITION' }))?.cause, error);
-  await session.close();
-});
+test.serial(
+  'a kernel that throws ends the session: task, step and operation are named, the others are let go',
+  async (t) => {
+    const session = await openEmbeddedSession({
+      tasks: handBuiltTasks(2, { edit: (graph, task) => addAssertion(graph, task === 1) }),
+      deadlineMs: PATIENT_MS,
+    });
+    await session.initialize();
+    await session.run(trainRequests(GRADIENTS.slice(0, 2)));
+    const requests = trainRequests(GRADIENTS.slice(0, 2), ['assert', 'train_op']);
+    const error = await t.throwsAsync(session.run(requests), { instanceOf: GradsyncError });
+    t.is(error?.code, 'INVALID_ARGUMENT');
+    t.regex(error?.message ?? '', /^Task 1, step 2, operation "assert" \(Assert\): /);
+    t.is(error?.details.task, 1);
+    t.is(error?.details.step, 2);
+    t.is(error?.details.operation, 'assert');
+    t.is((await t.throwsAsync(session.run(requests), { code: 'FAILED_PRECONDITION' }))?.cause, error);
+    await session.close();
+  },
+);
 
-test('what fails between steps is no step: an evaluation after the first one, an initializer before it', async (t) => {
-  const edit = (graph: Graph) => addAssertion(graph, true);
-  const session = await openEmbeddedSession({ tasks: handBuiltTasks(1, { edit }) });
-  await session.initialize();
-  await session.run(trainRequests([[1, 1]]));
-  const evaluation = session.runTask(0, { feeds: {}, fetches: ['assert'] });
-  await t.throwsAsync(evaluation, { message: /^Task 0, after step 1, operation "assert" \(Assert\): / });
-  await session.close();
-  const failing = await openEmbeddedSession({
-    tasks: handBuiltTasks(1, { edit, plan: { initializers: ['assert'] } }),
-  });
-  await t.throwsAsync(failing.initialize(), {
-    message: /^Task 0, before the first step, operation "assert" \(Assert\): /,
-  });
-  await failing.close();
-});
+test.serial(
+  'what fails between steps is no step: an evaluation after the first one, an initializer before it',
+  async (t) => {
+    const edit = (graph: Graph) => addAssertion(graph, true);
+    const session = await openEmbeddedSession({ tasks: handBuiltTasks(1, { edit }) });
+    await session.initialize();
+    await session.run(trainRequests([[1, 1]]));
+    const evaluation = session.runTask(0, { feeds: {}, fetches: ['assert'] });
+    await t.throwsAsync(evaluation, { message: /^Task 0, after step 1, operation "assert" \(Assert\): / });
+    await session.close();
+    const failing = await openEmbeddedSession({
+      tasks: handBuiltTasks(1, { edit, plan: { initializers: ['assert'] } }),
+    });
+    await t.throwsAsync(failing.initialize(), {
+      message: /^Task 0, before the first step, operation "assert" \(Assert\): /,
+    });
+    await failing.close();
+  },
+);
 
 function addAssertion(graph: Graph, fails: boolean): void {
   const value = { dtype: 'bool', shape: [], bytes: Uint8Array.of(fails ? 0 : 1) } as const;
@@ -91,7 +99,7 @@ function addAssertion(graph: Graph, fails: boolean): void {
   });
 }
 
-test('a thread that dies ends the session: its task, step and operation are named', async (t) => {
+test.serial('a thread that dies ends the session: its task, step and operation are named', async (t) => {
   const tasks = handBuiltTasks(2);
   const executor = await EmbeddedExecutor.open({ graphs: tasks.map((task) => task.graph) });
   const session = new Session(
@@ -123,7 +131,7 @@ async function hasGiven(worker: Worker): Promise<void> {
   }
 }
 
-test('an abort ends the session with the reason', async (t) => {
+test.serial('an abort ends the session with the reason', async (t) => {
   const controller = new AbortController();
   const session = await openEmbeddedSession({ tasks: handBuiltTasks(2), signal: controller.signal });
   await session.initialize();
@@ -135,7 +143,7 @@ test('an abort ends the session with the reason', async (t) => {
   await session.close();
 });
 
-test('a signal that is aborted already opens nothing', async (t) => {
+test.serial('a signal that is aborted already opens nothing', async (t) => {
   const opening = openEmbeddedSession({
     tasks: handBuiltTasks(1),
     signal: AbortSignal.abort(new Error('no')),
@@ -144,7 +152,7 @@ test('a signal that is aborted already opens nothing', async (t) => {
   t.is(error?.code, 'CANCELLED');
 });
 
-test('a session after one that failed works', async (t) => {
+test.serial('a session after one that failed works', async (t) => {
   const tasks = handBuiltTasks(2);
   const failing = await openEmbeddedSession({ tasks, deadlineMs: 100 });
   await failing.initialize();
@@ -156,43 +164,39 @@ test('a session after one that failed works', async (t) => {
   await session.close();
 });
 
-test('an interrupt ends the process and all its threads, in the middle of a wait', async (t) => {
+test.serial('an interrupt ends the process and all its threads, in the middle of a wait', async (t) => {
   const child = spawn(process.execPath, [projectPath('dist', 'test', 'helpers', 'wait-for-ever.js')], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: PROCESS_MS,
+    killSignal: 'SIGKILL',
   });
-  await once(child.stdout, 'data');
+  const exited = once(child, 'exit');
+  await Promise.race([once(child.stdout, 'data'), exited]);
   child.kill('SIGINT');
-  const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
+  const [code, signal] = (await exited) as [number | null, string | null];
   t.true(signal === 'SIGINT' || code === 130, `exit ${code}, signal ${signal}`);
 });
 
-test('a program that never closes its session ends when its runs have', async (t) => {
-  const child = spawn(process.execPath, [projectPath('dist', 'test', 'helpers', 'never-closes.js')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
-  let output = '';
-  child.stdout.on('data', (chunk) => {
-    output += String(chunk);
-  });
-  const [code] = (await once(child, 'exit')) as [number | null];
-  clearTimeout(timer);
-  t.is(code, 0);
-  t.is(output, '3,4');
+test.serial('a program that never closes its session ends when its runs have', async (t) => {
+  const result = await runProgram(projectPath('dist', 'test', 'helpers', 'never-closes.js'), []);
+  t.deepEqual(result, { code: 0, stdout: '3,4', stderr: '' });
 });
 
-test('sessions that are closed in the middle of steps leave the process and the next session whole', async (t) => {
-  const tasks = handBuiltTasks(2);
-  for (let round = 0; round < 10; round++) {
-    const session = await openEmbeddedSession({ tasks });
-    await session.initialize();
-    const runs = Array.from({ length: 100 }, () => session.run(trainRequests(GRADIENTS.slice(0, 2))));
-    const settled = Promise.allSettled(runs);
-    await new Promise((resolve) => setTimeout(resolve, round));
-    await session.close();
-    for (const run of await settled) {
-      if (run.status === 'rejected') t.is((run.reason as GradsyncError).code, 'FAILED_PRECONDITION');
+test.serial(
+  'sessions that are closed in the middle of steps leave the process and the next session whole',
+  async (t) => {
+    const tasks = handBuiltTasks(2);
+    for (let round = 0; round < 10; round++) {
+      const session = await openEmbeddedSession({ tasks });
+      await session.initialize();
+      const runs = Array.from({ length: 100 }, () => session.run(trainRequests(GRADIENTS.slice(0, 2))));
+      const settled = Promise.allSettled(runs);
+      await new Promise((resolve) => setTimeout(resolve, round));
+      await session.close();
+      for (const run of await settled) {
+        if (run.status === 'rejected') t.is((run.reason as GradsyncError).code, 'FAILED_PRECONDITION');
+      }
     }
-  }
-  t.pass();
-});
+    t.pass();
+  },
+);

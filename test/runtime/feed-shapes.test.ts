@@ -2,13 +2,14 @@
 import test, { type ExecutionContext } from 'ava';
 import { openSession, type Session, type TensorData } from '../../src/index.js';
 import { type Fixture, fixtureNamed, graphPath, readFeeds } from '../helpers/fixtures.js';
+import { PATIENT_MS } from '../helpers/patience.js';
 
 async function open(t: ExecutionContext, fixture: Fixture, cpus: readonly number[]): Promise<Session> {
   const session = await openSession({
     graph: graphPath(fixture),
     resources: { nodes: [{ address: 'localhost', cpus, tasks: 2 }] },
     strategy: 'ps-lb',
-    deadlineMs: 20_000,
+    deadlineMs: PATIENT_MS,
   });
   t.teardown(() => session.close());
   await session.initialize();

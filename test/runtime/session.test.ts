@@ -8,11 +8,10 @@ import type { Graph } from '../../src/graph/graph.js';
 import { openEmbeddedSession, type Session } from '../../src/runtime/index.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { handBuiltTasks, trainRequests, vector } from '../helpers/hand-built.js';
-
-const DEADLINE_MS = 20_000;
+import { PATIENT_MS } from '../helpers/patience.js';
 
 async function withSession<T>(tasks: number, use: (session: Session) => Promise<T>): Promise<T> {
-  const session = await openEmbeddedSession({ tasks: handBuiltTasks(tasks), deadlineMs: DEADLINE_MS });
+  const session = await openEmbeddedSession({ tasks: handBuiltTasks(tasks), deadlineMs: PATIENT_MS });
   try {
     await session.initialize();
     return await use(session);
@@ -39,7 +38,7 @@ async function weights(session: Session): Promise<number[]> {
 }
 
 for (const tasks of [1, 2, 3]) {
-  test(`${tasks} tasks: every step subtracts the mean of all gradients`, async (t) => {
+  test.serial(`${tasks} tasks: every step subtracts the mean of all gradients`, async (t) => {
     await withSession(tasks, async (session) => {
       const gradients = Array.from({ length: tasks }, (_, task) => [task + 1, 10 * (task + 1)]);
       const mean = (tasks + 1) / 2;
@@ -51,7 +50,7 @@ for (const tasks of [1, 2, 3]) {
   });
 }
 
-test('steps asked for without waiting run in order', async (t) => {
+test.serial('steps asked for without waiting run in order', async (t) => {
   await withSession(2, async (session) => {
     const steps = [1, 2, 3, 4].map((g) =>
       session.run(
@@ -72,7 +71,7 @@ test('steps asked for without waiting run in order', async (t) => {
   });
 });
 
-test('a read that nothing orders sees the value before the step, on every task', async (t) => {
+test.serial('a read that nothing orders sees the value before the step, on every task', async (t) => {
   await withSession(3, async (session) => {
     for (let step = 0; step < 10; step++) {
       const results = await session.run(
@@ -90,14 +89,14 @@ test('a read that nothing orders sees the value before the step, on every task',
   });
 });
 
-test('a fetch gives the value, its dtype and its shape; operations give nothing', async (t) => {
+test.serial('a fetch gives the value, its dtype and its shape; operations give nothing', async (t) => {
   await withSession(1, async (session) => {
     const [result] = await session.run([{ feeds: { 'x:0': vector(3, 4) }, fetches: ['loss:0', 'loss'] }]);
     t.deepEqual(result, { 'loss:0': vector(3, 4) });
   });
 });
 
-test('a fed array may be reused at once, and one in shared memory is read where it is', async (t) => {
+test.serial('a fed array may be reused at once, and one in shared memory is read where it is', async (t) => {
   await withSession(1, async (session) => {
     const feed = vector(1, 2);
     const shared = { ...vector(0, 0), data: new Float32Array(new SharedArrayBuffer(8)) };
@@ -111,7 +110,7 @@ test('a fed array may be reused at once, and one in shared memory is read where 
   });
 });
 
-test('errors of a request come before any task begins, and the session goes on', async (t) => {
+test.serial('errors of a request come before any task begins, and the session goes on', async (t) => {
   await withSession(2, async (session) => {
     const good = trainRequests([
       [1, 1],
@@ -155,7 +154,7 @@ test('errors of a request come before any task begins, and the session goes on',
   });
 });
 
-test('what lies behind the take is fetched with the train operation or not at all', async (t) => {
+test.serial('what lies behind the take is fetched with the train operation or not at all', async (t) => {
   await withSession(2, async (session) => {
     const [chief, other] = trainRequests([
       [1, 1],
@@ -178,7 +177,7 @@ test('what lies behind the take is fetched with the train operation or not at al
   });
 });
 
-test('reading before initialization is an error that says what to call', async (t) => {
+test.serial('reading before initialization is an error that says what to call', async (t) => {
   const session = await openEmbeddedSession({ tasks: handBuiltTasks(1) });
   t.is((await session.readVariables()).size, 0);
   await throwsCode(
@@ -191,7 +190,7 @@ test('reading before initialization is an error that says what to call', async (
   await session.close();
 });
 
-test('training goes on from a checkpoint to the same bits, in a new session', async (t) => {
+test.serial('training goes on from a checkpoint to the same bits, in a new session', async (t) => {
   const path = join(temporaryFolder(t), 'c.safetensors');
   const step = (i: number) =>
     trainRequests([
@@ -214,7 +213,7 @@ test('training goes on from a checkpoint to the same bits, in a new session', as
   t.deepEqual(resumed, uninterrupted);
 });
 
-test('random numbers go on from a checkpoint where they were, seeded or not', async (t) => {
+test.serial('random numbers go on from a checkpoint where they were, seeded or not', async (t) => {
   const path = join(temporaryFolder(t), 'c.safetensors');
   const tasks = handBuiltTasks(2, { edit: addRandom });
   const draw = async (session: Session): Promise<unknown[]> => {
@@ -256,7 +255,7 @@ function addRandom(graph: Graph): void {
   }
 }
 
-test('a checkpoint of another cluster is refused and changes nothing', async (t) => {
+test.serial('a checkpoint of another cluster is refused and changes nothing', async (t) => {
   const path = join(temporaryFolder(t), 'c.safetensors');
   await withSession(2, (session) => session.save(path));
   await withSession(1, async (session) => {
@@ -266,7 +265,7 @@ test('a checkpoint of another cluster is refused and changes nothing', async (t)
   });
 });
 
-test('a session without values saves nothing and says so', async (t) => {
+test.serial('a session without values saves nothing and says so', async (t) => {
   const folder = temporaryFolder(t);
   const session = await openEmbeddedSession({ tasks: handBuiltTasks(1) });
   t.teardown(() => session.close());
@@ -276,7 +275,7 @@ test('a session without values saves nothing and says so', async (t) => {
   t.deepEqual(await readdir(folder), []);
 });
 
-test('two sessions at once do not see each other', async (t) => {
+test.serial('two sessions at once do not see each other', async (t) => {
   await withSession(2, (first) =>
     withSession(2, async (second) => {
       await Promise.all([
@@ -299,18 +298,21 @@ test('two sessions at once do not see each other', async (t) => {
   );
 });
 
-test('closing is repeated without harm, rejects what is pending and refuses what comes later', async (t) => {
-  const session = await openEmbeddedSession({ tasks: handBuiltTasks(2) });
-  await session.initialize();
-  const stuck = session.runTask(0, trainRequests([[1, 1]])[0]!);
-  const failure = throwsCode(t, stuck, 'FAILED_PRECONDITION', 'closed');
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  await Promise.all([session.close(), session.close()]);
-  await failure;
-  await throwsCode(t, session.runTask(0, trainRequests([[1, 1]])[0]!), 'FAILED_PRECONDITION', 'closed');
-});
+test.serial(
+  'closing is repeated without harm, rejects what is pending and refuses what comes later',
+  async (t) => {
+    const session = await openEmbeddedSession({ tasks: handBuiltTasks(2) });
+    await session.initialize();
+    const stuck = session.runTask(0, trainRequests([[1, 1]])[0]!);
+    const failure = throwsCode(t, stuck, 'FAILED_PRECONDITION', 'closed');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await Promise.all([session.close(), session.close()]);
+    await failure;
+    await throwsCode(t, session.runTask(0, trainRequests([[1, 1]])[0]!), 'FAILED_PRECONDITION', 'closed');
+  },
+);
 
-test('a graph with operations nobody knows is refused at open, all of them named', async (t) => {
+test.serial('a graph with operations nobody knows is refused at open, all of them named', async (t) => {
   const tasks = handBuiltTasks(2, {
     edit: (graph, task) => {
       if (task === 0) return;
@@ -321,7 +323,7 @@ test('a graph with operations nobody knows is refused at open, all of them named
   await throwsCode(t, openEmbeddedSession({ tasks }), 'UNIMPLEMENTED', 'Arcane ("a"), Mystery ("m")');
 });
 
-test('a graph that is none is refused at open', async (t) => {
+test.serial('a graph that is none is refused at open', async (t) => {
   const [task] = handBuiltTasks(1);
   const tasks = [{ ...task!, graph: Uint8Array.of(1, 2, 3) }];
   const error = await t.throwsAsync(openEmbeddedSession({ tasks }), { instanceOf: GradsyncError });

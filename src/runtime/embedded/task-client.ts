@@ -12,7 +12,7 @@ import { decodeError, type FromTask, type TaskOptions, type ToTask, withMessage 
 import { Recorder } from './recorder.js';
 
 /** How long a task may take to say what it gave; one that computes does not answer. */
-const ANSWER_MS = 250;
+const ANSWER_MS = 2000;
 /** The reply to `opened` has no call number. */
 const OPENING = 0;
 
