@@ -18,6 +18,8 @@ export interface BackgroundFinish {
   readonly counts: readonly Operation[];
   /** Operations that only that run may run. */
   readonly alone: readonly Operation[];
+  /** What that run computes anew: feeding these in a step would not reach the updates. */
+  readonly anew: readonly Operation[];
   /** What a task runs before its first step. */
   readonly starts: readonly Operation[];
   /** What ends the loop. */
@@ -56,7 +58,8 @@ export function finishInBackground(
     ...(loop.queue === undefined ? [] : [loop.queue]),
   ];
   const counts = [counted, ...(loop.give === undefined ? [] : [loop.give])];
-  const background = { counters, run: loop.run, counts, alone: loop.alone, starts, queues: all };
+  const { run, alone, anew } = loop;
+  const background = { counters, run, counts, alone, anew, starts, queues: all };
   return { group: updates, number, operation, tokens: [token], background };
 }
 
@@ -64,7 +67,7 @@ interface RoundLoop extends Separated {
   readonly run: Operation | undefined;
 }
 
-const NO_RUN: RoundLoop = { run: undefined, give: undefined, alone: [], queue: undefined };
+const NO_RUN: RoundLoop = { run: undefined, give: undefined, alone: [], anew: [], queue: undefined };
 
 /** One round: takes a gradient of each task, updates, counts, and gives every task a token. */
 function runRounds(

@@ -35,6 +35,8 @@ export interface Separated {
   readonly give: Operation | undefined;
   /** Operations that only the run in the background may run. */
   readonly alone: readonly Operation[];
+  /** What that run computes anew: feeding these in a step would not reach the updates. */
+  readonly anew: readonly Operation[];
   readonly queue: Tensor | undefined;
 }
 
@@ -62,7 +64,8 @@ export function separate(site: Site, context: RewriteContext, input: SeparateInp
     detach(graph, member, feeders.members, inputOf);
     if (touchesVariable(member, uses)) graph.addControlInput(member, taken);
   }
-  return { give, queue, alone: [taken, ...copies.values(), ...(take === undefined ? [] : [take])] };
+  const alone = [taken, ...copies.values(), ...(take === undefined ? [] : [take])];
+  return { give, queue, alone, anew: [...copies.keys()] };
 }
 
 /** What divides by a number that belongs to a step: how many have data for it. */

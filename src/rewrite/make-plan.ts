@@ -103,7 +103,13 @@ function roundsOf(finishes: readonly Finish[]): Pick<Plan, 'rounds'> {
     if (finish.background === undefined) return [];
     const { applied, steps, lag } = finish.background.counters;
     return [
-      { applied: applied.handle.name, steps: steps.handle.name, lag: lag.name, trains: trainsOf(finish) },
+      {
+        applied: applied.handle.name,
+        steps: steps.handle.name,
+        lag: lag.name,
+        trains: trainsOf(finish),
+        anew: finish.background.anew.map(({ name }) => name),
+      },
     ];
   });
   return rounds.length === 0 ? {} : { rounds };

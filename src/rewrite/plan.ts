@@ -58,6 +58,8 @@ export interface BackgroundRounds {
   readonly lag: string;
   /** The fetches with which a step contributes. */
   readonly trains: readonly string[];
+  /** Operations that the updates take and rounds compute anew: what a step that contributes feeds in their place would not reach these. */
+  readonly anew: readonly string[];
 }
 
 /** What the compressors of a task keep back of gradients. */

@@ -55,7 +55,7 @@ const NAME_OR_NULL = either(TEXT, NOTHING);
 const WITHOUT_DATA = { counts: OBJECT, nothing: LIST, leftOut: TEXTS, settings: TEXTS };
 const COUNTS = { tasks: NAME_OR_NULL, replicas: NAME_OR_NULL };
 const ZEROS = { tensor: TEXT, dtype: oneOf(Object.keys(ARRAY_TYPES)), shape: SIZES };
-const ROUNDS = { applied: TEXT, steps: TEXT, lag: TEXT, trains: TEXTS };
+const ROUNDS = { applied: TEXT, steps: TEXT, lag: TEXT, trains: TEXTS, anew: TEXTS };
 
 /** Refuses plans of which one is malformed, or that are not of one run, in order of its tasks. */
 export function checkPlans(plans: readonly RunPlan[], taskCount: number): void {

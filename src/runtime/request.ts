@@ -47,6 +47,7 @@ export function programRequest(
     .filter((name) => isTensor(plan, name))
     .map((name) => ({ name, ...fetchTensors(plan, name) }));
   const trained = (plan.rounds ?? []).filter(({ trains }) => trains.some((name) => fetches.includes(name)));
+  for (const { anew } of trained) for (const name of feeds) checkReaches(anew, name);
   const lags = trained.map(({ lag }) => lag);
   const counts = (['tasks', 'replicas'] as const).flatMap((counted) => {
     const tensor = plan.withoutData?.counts[counted] ?? null;
@@ -98,6 +99,17 @@ function fetchTensors(plan: RunPlan, name: string): Extract<FetchPlan, { tensors
 function fetchOperations(plan: RunPlan, name: string): readonly string[] {
   const fetch = Object.hasOwn(plan.fetches, name) ? plan.fetches[name] : undefined;
   return fetch !== undefined && 'operations' in fetch ? fetch.operations : [name];
+}
+
+/** Refuses to feed what rounds in the background compute for themselves. */
+function checkReaches(anew: readonly string[], name: string): void {
+  if (!anew.includes(parseFetchName(name).operation)) return;
+  throw bad(
+    `Feed "${name}"`,
+    'a feed that reaches all that takes it',
+    'one that updates take, in rounds in the background, which compute it anew',
+    'make it a placeholder in the program, or set "staleness" to 0',
+  );
 }
 
 /** Refuses a value that the fed tensor does not admit. */

@@ -331,3 +331,19 @@ for (const name of [
     '{"builder": "partitioned-ps", "staleness": 1, "minShardBytes": 16}',
   );
 }
+
+test('what rounds in the background compute anew cannot be fed in a step that trains', async (t) => {
+  const fixture = fixtureNamed('linear-regression.resource');
+  await withSession(fixture, { workers: 2, staleness: 1 }, async (session) => {
+    await session.initialize();
+    const rate = 'train_op/learning_rate:0';
+    const [chief, worker] = [0, 1].map((task) => requestsOf(fixture)(task, 0)) as [RunRequest, RunRequest];
+    const zero = { dtype: 'float32', shape: [], data: Float32Array.of(0) } as const;
+    const fed = { ...chief, feeds: { ...chief.feeds, [rate]: zero } };
+    const error = await t.throwsAsync(session.run([fed, worker]), { instanceOf: GradsyncError });
+    t.is(error.code, 'INVALID_ARGUMENT');
+    t.regex(error.message, new RegExp(`${rate}.*staleness`));
+    await session.runTask(0, { ...fed, fetches: [fixture.loss] });
+    await session.run([chief, worker]);
+  });
+});

@@ -98,7 +98,7 @@ test('a tensor that is no placeholder can be fed', async (t) => {
 });
 
 test('a plan that names what its graph has not is refused at open', async (t) => {
-  const rounds = [{ applied: 'w', steps: 'nothing', lag: 'loss:0', trains: ['train_op'] }];
+  const rounds = [{ applied: 'w', steps: 'nothing', lag: 'loss:0', trains: ['train_op'], anew: [] }];
   const plans = [
     { rounds },
     { partitions: { v: { axis: 0, shards: ['w', 'nothing'] } } },

@@ -90,7 +90,12 @@ const MALFORMED: readonly [title: string, fields: object, ...parts: string[]][] 
     '"dtype"',
   ],
   ['counts by number', { withoutData: { ...WITHOUT_DATA, counts: { tasks: 2, replicas: null } } }, '"tasks"'],
-  ['rounds without lag', { rounds: [{ applied: 'a', steps: 's', trains: [] }] }, 'rounds 0', '"lag"'],
+  [
+    'rounds without lag',
+    { rounds: [{ applied: 'a', steps: 's', trains: [], anew: [] }] },
+    'rounds 0',
+    '"lag"',
+  ],
 ];
 
 for (const [title, fields, ...parts] of MALFORMED) {
@@ -101,7 +106,7 @@ for (const [title, fields, ...parts] of MALFORMED) {
 }
 
 test('plans of which one counts rounds that the other does not are refused', (t) => {
-  const rounds = [{ applied: 'a', steps: 's', lag: 'l:0', trains: ['train_op'] }];
+  const rounds = [{ applied: 'a', steps: 's', lag: 'l:0', trains: ['train_op'], anew: [] }];
   const plans = [
     { ...PLAN, rounds },
     { ...PLAN, task: 1 },
