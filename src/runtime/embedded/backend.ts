@@ -2,11 +2,10 @@
  * Opens the tfjs wasm backend of this thread: SIMD, one thread, read from the package's own folder, no network. tfjs keeps one backend
  * per thread of JavaScript, so a second call gives the same one.
  */
-import { createRequire } from 'node:module';
 import { dirname, sep } from 'node:path';
-import { type BackendWasm, setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
-import { backend, engine, env, setBackend } from '@tensorflow/tfjs-core';
+import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import { errorMessage, GradsyncError } from '../../errors.js';
+import { backend, engine, env, setBackend, setWasmPaths, wasmEntry } from './tfjs.js';
 
 const PROCESS_EVENTS = ['uncaughtException', 'unhandledRejection'] as const;
 
@@ -41,7 +40,7 @@ async function loadQuietly(): Promise<BackendWasm> {
 }
 
 async function load(): Promise<BackendWasm> {
-  const folder = dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm')) + sep;
+  const folder = dirname(wasmEntry) + sep;
   setWasmPaths(folder);
   if (!(await env().getAsync('WASM_HAS_SIMD_SUPPORT'))) {
     throw unavailable('a JavaScript engine without wasm SIMD', 'run Node 20 or later');

@@ -1,8 +1,8 @@
 /** Calls tfjs kernels directly: no tape, no scopes, no tensors, only heap entries. Found once, when a kernel is bound. */
-import '@tensorflow/tfjs-backend-wasm';
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
-import { getKernel, type KernelConfig, type TensorInfo } from '@tensorflow/tfjs-core';
+import type { KernelConfig, TensorInfo } from '@tensorflow/tfjs-core';
 import { GradsyncError } from '../../../errors.js';
+import { getKernel } from '../tfjs.js';
 import { Value } from '../value.js';
 
 export type WasmInputs = Readonly<Record<string, TensorInfo>> | readonly TensorInfo[];
