@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import fc from 'fast-check';
 import { transform, transformAll } from '../src/engine.js';
 import { GradsyncError } from '../src/errors.js';
 import { decodeGraphFile } from '../src/graph/codec/graph-file.js';
@@ -10,6 +9,7 @@ import type { Plan } from '../src/rewrite/plan.js';
 import { parameterServer } from '../src/strategy/parameter-server.js';
 import { allFixtures, graphPath } from './helpers/fixtures.js';
 import { projectPath } from './helpers/paths.js';
+import { fc } from './helpers/properties.js';
 import { throwsTyped } from './helpers/throws.js';
 
 const graph = projectPath('test', 'fixtures', 'spam.resource.meta');

@@ -1,8 +1,8 @@
 /** Random schedules of a token queue through JavaScript, against a model of TensorFlow's FIFOQueue. */
 import test, { type ExecutionContext } from 'ava';
-import fc from 'fast-check';
 import type { NativeTensor, NativeTokenQueue } from '../../src/addon/index.js';
 import { addon, PATIENT } from '../helpers/addon.js';
+import { fc } from '../helpers/properties.js';
 import { byId, type Outcome, Settling } from '../helpers/settling.js';
 
 const EVENTS = ['enqueue', 'enqueueMany', 'dequeue', 'dequeueMany', 'close', 'closeNow', 'cancel'] as const;

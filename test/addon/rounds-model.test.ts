@@ -1,9 +1,9 @@
 /** Random schedules of rounds with members through JavaScript, against a model of their rules: bounded staleness and quorum. */
 import test, { type ExecutionContext } from 'ava';
-import fc from 'fast-check';
 import type { NativeDenseRounds, RoundsSpec } from '../../src/addon/index.js';
 import { addon, floats, PATIENT } from '../helpers/addon.js';
 import { codeOf } from '../helpers/addon-thread.js';
+import { fc } from '../helpers/properties.js';
 import { byId, type Outcome, Settling } from '../helpers/settling.js';
 
 const CONTRIBUTORS = 4;

@@ -1,5 +1,4 @@
 import test from 'ava';
-import fc from 'fast-check';
 import {
   type ClusterSpec,
   clusterDevices,
@@ -11,6 +10,7 @@ import {
   workerAddresses,
 } from '../../src/cluster/cluster-spec.js';
 import { parseResourceSpec } from '../../src/cluster/resource-spec.js';
+import { fc } from '../helpers/properties.js';
 import { throwsTyped } from '../helpers/throws.js';
 
 const clusterOf = (yaml: string): ClusterSpec => resolveCluster(parseResourceSpec(yaml));

@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
-import fc from 'fast-check';
 import { makeResourceSpec, parseResourceSpec } from '../../src/cluster/resource-spec.js';
 import { GradsyncError } from '../../src/errors.js';
+import { fc } from '../helpers/properties.js';
 import { throwsTyped } from '../helpers/throws.js';
 
 test('one node alone is the chief and offers CPU 0', (t) => {

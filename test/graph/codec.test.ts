@@ -2,7 +2,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import fc from 'fast-check';
 import { GradsyncError } from '../../src/errors.js';
 import {
   type AttrValue,
@@ -16,6 +15,7 @@ import {
   Graph,
 } from '../../src/graph/index.js';
 import { projectPath } from '../helpers/paths.js';
+import { fc } from '../helpers/properties.js';
 
 const folder = projectPath('test', 'fixtures');
 const files = readdirSync(folder).filter((name) => name.endsWith('.meta'));

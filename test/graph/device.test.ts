@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
-import fc from 'fast-check';
 import { GradsyncError } from '../../src/errors.js';
 import * as device from '../../src/graph/device.js';
+import { fc } from '../helpers/properties.js';
 
 /** Text and what TensorFlow 2.21 makes of it. */
 const CANONICAL: readonly (readonly [string, string])[] = [

@@ -1,6 +1,5 @@
 /** Edits of a graph keep both ends of every edge consistent, and cost what they touch. */
 import test, { type ExecutionContext } from 'ava';
-import fc from 'fast-check';
 import {
   attr,
   attributes,
@@ -10,6 +9,7 @@ import {
   type Operation,
   printGraph,
 } from '../../src/graph/index.js';
+import { fc } from '../helpers/properties.js';
 import { throwsTyped } from '../helpers/throws.js';
 
 /** Checks that consumers are exactly those operations that take a tensor or wait for an operation. */

@@ -1,10 +1,10 @@
 /** Cycles that edits close are found by looking at the edits, as surely as by sorting the whole graph. */
 import test from 'ava';
-import fc from 'fast-check';
 import { GradsyncError } from '../../src/errors.js';
 import { Graph } from '../../src/graph/graph.js';
 import { KnownOrder } from '../../src/graph/known-order.js';
 import { topologicalOrder } from '../../src/graph/traverse.js';
+import { fc } from '../helpers/properties.js';
 
 /** Whether `check` finds a cycle. */
 function findsCycle(check: () => void): boolean {

@@ -1,7 +1,7 @@
 import test from 'ava';
-import fc from 'fast-check';
 import { GradsyncError } from '../../src/errors.js';
 import * as name from '../../src/graph/name.js';
+import { fc } from '../helpers/properties.js';
 
 test('a tensor name without an index means output 0, a fetch of it means the operation', (t) => {
   t.deepEqual(name.parseTensorName('a/b:12'), { operation: 'a/b', index: 12 });

@@ -1,7 +1,6 @@
 /** What is read of training graphs exported from TensorFlow: variables, pairs, update and source operations, and the errors. */
 import { readFileSync } from 'node:fs';
 import test from 'ava';
-import fc from 'fast-check';
 import { GradsyncError } from '../../src/errors.js';
 import {
   copyTrainingGraph,
@@ -16,6 +15,7 @@ import {
   verifyGraph,
 } from '../../src/graph/index.js';
 import { allFixtures, type Fixture, fixtureNamed, graphPath } from '../helpers/fixtures.js';
+import { fc } from '../helpers/properties.js';
 import { throwsTyped } from '../helpers/throws.js';
 
 const open = (fixture: Fixture): MetaGraph => decodeGraphFile(readFileSync(graphPath(fixture)));

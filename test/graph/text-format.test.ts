@@ -1,8 +1,8 @@
 /** Text graphs open like binary ones. */
 import test from 'ava';
-import fc from 'fast-check';
 import { GradsyncError } from '../../src/errors.js';
 import { decodeGraphFile, printGraph } from '../../src/graph/index.js';
+import { fc } from '../helpers/properties.js';
 import { throwsTyped } from '../helpers/throws.js';
 
 const open = (text: string) => decodeGraphFile(new TextEncoder().encode(text), 'graph.pbtxt');

@@ -1,5 +1,4 @@
 import test from 'ava';
-import fc from 'fast-check';
 import {
   ancestors,
   decodeGraphDef,
@@ -12,6 +11,7 @@ import {
   topologicalOrder,
   verifyGraph,
 } from '../../src/graph/index.js';
+import { fc } from '../helpers/properties.js';
 import { syntheticGraph } from '../helpers/synthetic-graph.js';
 
 const names = (operations: Iterable<Operation>): string[] => [...operations].map(({ name }) => name);

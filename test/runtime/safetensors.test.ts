@@ -3,12 +3,12 @@ import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import fc from 'fast-check';
 import { GradsyncError } from '../../src/errors.js';
 import { readCheckpoint, writeCheckpoint } from '../../src/runtime/checkpoint.js';
 import type { TensorData } from '../../src/runtime/executor.js';
 import { decodeSafetensors, encodeSafetensors, type TensorFile } from '../../src/runtime/safetensors.js';
 import { temporaryFolder } from '../helpers/folder.js';
+import { fc } from '../helpers/properties.js';
 import { throwsTyped } from '../helpers/throws.js';
 
 const EXAMPLE: TensorFile = {

@@ -1,5 +1,4 @@
 import test from 'ava';
-import fc from 'fast-check';
 import {
   canonicalStrategy,
   decodeStrategy,
@@ -9,6 +8,7 @@ import {
   sortPlans,
 } from '../../src/strategy/codec.js';
 import { ALGORITHMS, COMPRESSORS, type Strategy, TOP_K } from '../../src/strategy/strategy.js';
+import { fc } from '../helpers/properties.js';
 import { throwsTyped } from '../helpers/throws.js';
 
 const text = fc.string({ minLength: 1, maxLength: 8, unit: 'grapheme' });

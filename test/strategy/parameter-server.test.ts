@@ -1,10 +1,10 @@
 import test from 'ava';
-import fc from 'fast-check';
 import { resolveCluster } from '../../src/cluster/cluster-spec.js';
 import { parseResourceSpec } from '../../src/cluster/resource-spec.js';
 import { byteSize, type ModelSummary, summarize } from '../../src/strategy/model-summary.js';
 import { loadBalancedParameterServer, parameterServer } from '../../src/strategy/parameter-server.js';
 import type { Strategy } from '../../src/strategy/strategy.js';
+import { fc } from '../helpers/properties.js';
 import { trainingOf } from '../helpers/training.js';
 
 const two = resolveCluster(parseResourceSpec('nodes: [{address: b, chief: true, gpus: [0]}, {address: a}]'));

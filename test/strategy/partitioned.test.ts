@@ -1,5 +1,4 @@
 import test from 'ava';
-import fc from 'fast-check';
 import { resolveCluster } from '../../src/cluster/cluster-spec.js';
 import { parseResourceSpec } from '../../src/cluster/resource-spec.js';
 import { parseStrategy, printStrategy } from '../../src/strategy/codec.js';
@@ -15,6 +14,7 @@ import {
 import { resolveStrategy } from '../../src/strategy/resolve.js';
 import { shardOffsets, shardSizes } from '../../src/strategy/shard-sizes.js';
 import type { Strategy } from '../../src/strategy/strategy.js';
+import { fc } from '../helpers/properties.js';
 import { trainingOf, type VariableInit } from '../helpers/training.js';
 
 const clusterOf = (tasks: number) =>

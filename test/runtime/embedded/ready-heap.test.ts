@@ -1,7 +1,7 @@
 /** The heap gives numbers back smallest first, whatever pushes and pops came before. */
 import test from 'ava';
-import fc from 'fast-check';
 import { ReadyHeap } from '../../../src/runtime/embedded/ready-heap.js';
+import { fc } from '../../helpers/properties.js';
 
 test('numbers come out in ascending order, between any pushes', (t) => {
   fc.assert(

@@ -1,7 +1,7 @@
 /** CRC-32C: the vectors of its specification, and that it may be computed in pieces. */
 import test from 'ava';
-import fc from 'fast-check';
 import { crc32c, maskCrc } from '../../../src/runtime/tensor-bundle/crc32c.js';
+import { fc } from '../../helpers/properties.js';
 
 const ascending = Uint8Array.from({ length: 32 }, (_, i) => i);
 

@@ -2,7 +2,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import fc from 'fast-check';
 import { GradsyncError } from '../../../src/errors.js';
 import { crc32c, maskCrc } from '../../../src/runtime/tensor-bundle/crc32c.js';
 import {
@@ -16,6 +15,7 @@ import {
 } from '../../../src/runtime/tensor-bundle/read-bundle.js';
 import { sliceKey } from '../../../src/runtime/tensor-bundle/slice-key.js';
 import { readAll, scratchCopy } from '../../helpers/bundles.js';
+import { fc } from '../../helpers/properties.js';
 
 const CHECKPOINTS = [
   { checkpoint: 'every-dtype.ckpt', shards: 1 },

@@ -2,7 +2,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import fc from 'fast-check';
 import { replaceFiles } from '../../../src/runtime/replace-file.js';
 import {
   latestCheckpoint,
@@ -12,6 +11,7 @@ import {
   stateFile,
 } from '../../../src/runtime/tensor-bundle/state-file.js';
 import { temporaryFolder } from '../../helpers/folder.js';
+import { fc } from '../../helpers/properties.js';
 
 /** As tf.compat.v1.train.Saver writes it. */
 const TENSORFLOWS = `model_checkpoint_path: "model.ckpt-2"

@@ -2,13 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import fc from 'fast-check';
 import { replaceFiles } from '../../../src/runtime/replace-file.js';
 import { sliceKey } from '../../../src/runtime/tensor-bundle/slice-key.js';
 import { readTable } from '../../../src/runtime/tensor-bundle/table.js';
 import { writeTable } from '../../../src/runtime/tensor-bundle/table-writer.js';
 import { encodeBundle } from '../../../src/runtime/tensor-bundle/write-bundle.js';
 import { committed, readAll, scratchCopy } from '../../helpers/bundles.js';
+import { fc } from '../../helpers/properties.js';
 
 test('a checkpoint of TensorFlow, read and written, is the same byte for byte', async (t) => {
   const prefix = committed('every-dtype');

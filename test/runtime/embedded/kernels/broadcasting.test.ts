@@ -1,8 +1,8 @@
 /** Broadcasting against its definition, over random shapes on both sides of the size where kernels move to the wasm heap. */
 import test from 'ava';
-import fc from 'fast-check';
 import { attr } from '../../../../src/graph/attributes.js';
 import { Value } from '../../../../src/runtime/embedded/value.js';
+import { fc } from '../../../helpers/properties.js';
 import { elements, exact, kernel, vector } from './tools.js';
 import { call, computeRuntime } from './vectors.js';
 

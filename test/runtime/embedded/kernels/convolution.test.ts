@@ -3,8 +3,8 @@
  * multiples of 1/8, so that all sums are exact and equality can be asked for.
  */
 import test from 'ava';
-import fc from 'fast-check';
 import { attr } from '../../../../src/graph/attributes.js';
+import { fc } from '../../../helpers/properties.js';
 import { elements, exact, ints, kernel, vector } from './tools.js';
 import { call, computeRuntime } from './vectors.js';
 
