@@ -27,6 +27,8 @@ class Storage {
   host: HostArray | undefined;
   device: TensorInfo | undefined;
   held: Held | undefined;
+  /** What the product kernel has packed of it: a matrix of this shape. */
+  factor: string | undefined;
   readonly backend: BackendWasm | undefined;
 
   constructor(host: HostArray | undefined, device: TensorInfo | undefined, backend: BackendWasm | undefined) {
@@ -105,6 +107,16 @@ export class Value {
     if (host !== undefined) return host;
     if (device === undefined || backend === undefined) throw released();
     return backend.typedArrayFromHeap(device) as unknown as NumericArray;
+  }
+
+  /**
+   * Whether the product kernel may take its heap entry for a second factor of this shape: what the kernel packs of an entry it uses again
+   * whatever shape the entry is seen under by then, so that the first one is the only one.
+   */
+  isFactorOf(shape: readonly number[]): boolean {
+    const text = String(shape);
+    this.#storage.factor ??= text;
+    return this.#storage.factor === text;
   }
 
   /** The value as a tensor of the wasm heap; copied there on first use. */

@@ -1,5 +1,6 @@
 /** Matrix products, and the bias that follows them. */
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
+import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Operation } from '../../../graph/operation.js';
 import { elementCount, printShape } from '../../../graph/shape.js';
 import type { KernelBinder, KernelTable } from '../kernel.js';
@@ -11,7 +12,26 @@ import { bindColumnSums } from './column-sums.js';
 import { output } from './host.js';
 import { bindRowSum } from './pairwise.js';
 import { requireBroadcast } from './shape.js';
-import { adopt, seenAs, wasmKernel } from './wasm.js';
+import { adopt, forgetRegion, regionOf, seenAs, type WasmKernel, wasmKernel } from './wasm.js';
+
+/** Calls the product kernel with a second factor that it may have packed under another shape, as for the product with a transposed row. */
+function multiply(
+  kernel: WasmKernel,
+  backend: BackendWasm,
+  a: TensorInfo,
+  factor: Value,
+  shape: readonly number[],
+  attributes = { transposeA: false, transposeB: false },
+): TensorInfo {
+  const info = factor.device(backend);
+  if (factor.isFactorOf(shape.slice(-2))) return kernel(backend, { a, b: seenAs(info, shape) }, attributes);
+  const b = regionOf(backend, info, 0, shape);
+  try {
+    return kernel(backend, { a, b }, attributes);
+  } finally {
+    forgetRegion(backend, b);
+  }
+}
 
 /** The product of two matrices. The wasm kernel is fast for plain ones and slow for transposed ones, so they are transposed first. */
 function bindProduct(
@@ -20,15 +40,12 @@ function bindProduct(
 ): (backend: BackendWasm, a: Value, b: Value) => Value {
   const kernel = wasmKernel('BatchMatMul');
   const transpose = bindTranspose();
-  const attributes = { transposeA: false, transposeB: false };
   return (backend, a, b) => {
     const left = transposeA ? transpose(backend, a, [1, 0]) : a.retain();
     const right = transposeB ? transpose(backend, b, [1, 0]) : b.retain();
-    const inputs = {
-      a: seenAs(left.device(backend), [1, ...left.shape]),
-      b: seenAs(right.device(backend), [1, ...right.shape]),
-    };
-    const product = adopt(backend, kernel(backend, inputs, attributes), [left.shape[0]!, right.shape[1]!]);
+    const rows = seenAs(left.device(backend), [1, ...left.shape]);
+    const info = multiply(kernel, backend, rows, right, [1, ...right.shape]);
+    const product = adopt(backend, info, [left.shape[0]!, right.shape[1]!]);
     left.release();
     right.release();
     return product;
@@ -79,7 +96,7 @@ const batchMatMul: KernelBinder = (operation) => {
     const shape = batchShape(operation, a!.shape, b!.shape, attributes);
     const batch = shape.slice(0, -2);
     const [left, right] = [a!, b!].map((value) => wholeBatch(backend, value, batch)) as [Value, Value];
-    const info = kernel(backend, { a: left.device(backend), b: right.device(backend) }, attributes);
+    const info = multiply(kernel, backend, left.device(backend), right, right.shape, attributes);
     left.release();
     right.release();
     return [adopt(backend, info, shape)];
