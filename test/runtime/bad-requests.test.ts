@@ -1,6 +1,8 @@
 /** What a program without types may pass in: every mistake is a typed error before the step, and the session goes on. */
 import test from 'ava';
 import { type ErrorCode, GradsyncError } from '../../src/errors.js';
+import { attr, attributes } from '../../src/graph/attributes.js';
+import type { Graph } from '../../src/graph/graph.js';
 import { openEmbeddedSession, type RunRequest, type Session } from '../../src/runtime/index.js';
 import { handBuiltTasks, trainRequests, vector } from '../helpers/hand-built.js';
 
@@ -88,6 +90,26 @@ test('every mistake in a request is a typed error, and the session goes on', asy
   await t.throwsAsync(session.save('never-written', misspelled), unknown);
   await t.throwsAsync(session.restore('never-written', misspelled), unknown);
   t.deepEqual(await session.run(trainRequests([[1, 1]], ['loss:0'])), [{ 'loss:0': vector(1, 1) }]);
+});
+
+test('an operation that computes with a handle is refused, and the session goes on', async (t) => {
+  const edit = (graph: Graph) => {
+    const inputs = [graph.get('w').output()];
+    graph.add({
+      name: 'square',
+      type: 'Square',
+      inputs,
+      attributes: attributes({ T: attr.type('float32') }),
+    });
+  };
+  const session = await openEmbeddedSession({ tasks: handBuiltTasks(1, { edit }) });
+  t.teardown(() => session.close());
+  await t.throwsAsync(session.runTask(0, { feeds: {}, fetches: ['square:0'] }), {
+    code: 'INVALID_ARGUMENT',
+    message: /^Operation "square" \(Square\): expected tensors with values but received "w:0", a handle/,
+  });
+  await session.initialize();
+  await session.run(trainRequests([[1, 1]]));
 });
 
 test('a tensor that is no placeholder can be fed', async (t) => {

@@ -214,6 +214,8 @@ class Compiler {
     const variable = this.#fed.has(tensor)
       ? undefined
       : (referencedVariable(tensor) ?? this.#references.readAgain(operation, tensor));
+    const isHandle = variable === undefined && handleOf(tensor) !== undefined;
+    if (isHandle && !throughBranch(tensor)) throw handleForValue(operation, tensor);
     return variable === undefined ? this.#take(tensor) : this.#resources.variable(variable);
   }
 
@@ -273,6 +275,16 @@ class Compiler {
       operation: name,
     });
   }
+}
+
+/** No value flows where a handle leads: the kernel would find nothing. */
+function handleForValue({ name, type }: Operation, tensor: Tensor): GradsyncError {
+  return new GradsyncError('INVALID_ARGUMENT', `Operation "${name}" (${type})`, {
+    expected: 'tensors with values',
+    received: `"${tensor.name}", a handle`,
+    remedy: 'take a read of the variable',
+    operation: name,
+  });
 }
 
 function carriesHandle(enter: Operation): boolean {

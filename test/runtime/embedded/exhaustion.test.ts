@@ -5,6 +5,7 @@ import { attr, attributes } from '../../../src/graph/attributes.js';
 import type { Graph } from '../../../src/graph/graph.js';
 import { openBackend } from '../../../src/runtime/embedded/backend.js';
 import { reportFailure } from '../../../src/runtime/embedded/failure.js';
+import { hostArray } from '../../../src/runtime/embedded/kernels/host.js';
 import { openEmbeddedSession } from '../../../src/runtime/index.js';
 import { handBuiltTasks } from '../../helpers/hand-built.js';
 import { throwsTyped } from '../../helpers/throws.js';
@@ -22,6 +23,12 @@ test('an allocation that does not fit into what is left is RESOURCE_EXHAUSTED, a
   backend.disposeData(allocate(2.5 * GIB).dataId);
   const small = allocate(1024);
   t.is(backend.typedArrayFromHeap(small).length, 256);
+});
+
+test('sizes that no tensor has, as a fed shape may give them, are INVALID_ARGUMENT', (t) => {
+  for (const size of [-1, 2 ** 33, Number.NaN]) {
+    throwsTyped(t, () => hostArray('int32', size), 'INVALID_ARGUMENT', 'shapes that are fed', String(size));
+  }
 });
 
 /** What WebAssembly throws. */

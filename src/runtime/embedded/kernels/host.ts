@@ -17,8 +17,18 @@ export type Numbers = Exclude<NumericArray, BigInt64Array>;
  */
 export const SMALL = 64;
 
-/** A zeroed array for `length` elements of `dtype`. */
+/** What fits neither the wasm heap nor an array. */
+const MOST_ELEMENTS = 2 ** 32;
+
+/** A zeroed array for `length` elements of `dtype`; INVALID_ARGUMENT for a size that none can have. */
 export function hostArray(dtype: DType, length: number): NumericArray {
+  if (!(length >= 0 && length < MOST_ELEMENTS)) {
+    throw new GradsyncError('INVALID_ARGUMENT', 'Tensor', {
+      expected: 'dimensions of at least 0, and fewer than 2^32 elements',
+      received: `${length} elements`,
+      remedy: 'check the shapes that are fed',
+    });
+  }
   const ArrayOf = arrayType(dtype);
   if (ArrayOf === undefined) {
     throw new GradsyncError('UNIMPLEMENTED', 'Element type', {
