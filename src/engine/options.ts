@@ -22,7 +22,7 @@ import type { BuilderChoice, Strategy, StrategyBuilder } from '../strategy/index
 
 /** What is trained, where and how. */
 export interface TrainingOptions {
-  /** A GraphDef or MetaGraphDef in binary form, or the path of a file that holds one. */
+  /** A GraphDef or MetaGraphDef, binary or text, or the path of a file that holds one. */
   readonly graph: Uint8Array | string;
   /** The machines: the path of a YAML file, or an object with the same keys. */
   readonly resources: ResourceInput | string;

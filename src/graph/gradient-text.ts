@@ -12,8 +12,7 @@ import type { Gradient } from './training-graph.js';
 /** The collection of a MetaGraphDef that holds gradient pairs. */
 export const GRADIENTS_COLLECTION = 'gradsync/gradients';
 
-export const GRADIENT_FORMAT =
-  '"variable|gradient", or "variable|indices;values;dense_shape" for a sparse one';
+const GRADIENT_FORMAT = '"variable|gradient", or "variable|indices;values;dense_shape" for a sparse one';
 
 export interface NamedGradient {
   /** Name of the variable's handle operation. */

@@ -20,7 +20,7 @@ runs it.
 
 Prints, before anything runs, what would become of each variable and how many bytes a step would send between tasks.
 
-  <graph>                    GraphDef or MetaGraphDef, binary
+  <graph>                    GraphDef or MetaGraphDef, binary or text
   --resources <yml>          the machines, in YAML (nodes: [{address: localhost, tasks: 2}])
   --strategy <strategy>      ps, ps-lb, a JSON file, or JSON
   --task <k>                 transform: the task's number; 0 is the chief

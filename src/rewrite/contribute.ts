@@ -46,11 +46,7 @@ export function aggregationsOf(
 }
 
 /** One NoOp per device on which several are waited for: one message between two tasks instead of one per operation. */
-export function joinByDevice(
-  site: Site,
-  name: string,
-  operations: readonly Operation[],
-): readonly Operation[] {
+function joinByDevice(site: Site, name: string, operations: readonly Operation[]): readonly Operation[] {
   const byDevice = new Map<string, Operation[]>();
   for (const operation of operations) {
     const there = byDevice.get(operation.device);

@@ -307,7 +307,7 @@ export class WireWriter {
   }
 }
 
-export function varintSize(value: number): number {
+function varintSize(value: number): number {
   let size = 1;
   for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 128)) size++;
   return size;

@@ -13,7 +13,7 @@ import type { Cut } from './cut.js';
 const FIRST = 3;
 
 /** `10 4 0,5:0,4`: TensorFlow's way to write which part of a tensor of what shape. */
-export function printSlice({ axis, shape, sizes, offsets }: Cut, shard: number): string {
+function printSlice({ axis, shape, sizes, offsets }: Cut, shard: number): string {
   const extents = shape.map((dim, i) => (i === axis ? `${offsets[shard]},${sizes[shard]}` : `0,${dim}`));
   return `${shape.join(' ')} ${extents.join(':')}`;
 }

@@ -9,7 +9,7 @@ import { replaceOperation } from './replace.js';
 import type { Shards } from './shards.js';
 
 /** The axis that a gather picks along, where the graph tells it. */
-export function gatherAxis({ type, inputs }: Operation): number | undefined {
+function gatherAxis({ type, inputs }: Operation): number | undefined {
   if (type !== 'GatherV2') return 0;
   const value = inputs[2]?.operation.attributes.get('value');
   if (value?.kind !== 'tensor' || value.value.shape.length > 0) return undefined;

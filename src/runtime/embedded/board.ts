@@ -9,7 +9,7 @@ const ACTIVITY = 1;
 const OPERATION = 2;
 
 /** What a thread does: nothing, a training step, or a run between steps (an initializer, an evaluation). */
-export const ACTIVITIES = ['idle', 'step', 'run'] as const;
+const ACTIVITIES = ['idle', 'step', 'run'] as const;
 export type Activity = (typeof ACTIVITIES)[number];
 
 export interface Whereabouts {

@@ -54,9 +54,8 @@ const predicate =
     return [out.value];
   };
 
-export const softplus = (x: number): number =>
-  x > 0 ? x + Math.log1p(Math.exp(-x)) : Math.log1p(Math.exp(x));
-export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+const softplus = (x: number): number => (x > 0 ? x + Math.log1p(Math.exp(-x)) : Math.log1p(Math.exp(x)));
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
 /** The constants of self-normalizing networks (Klambauer et al., 2017), as TensorFlow has them. */
 export const SELU_SCALE = 1.0507009873554805;

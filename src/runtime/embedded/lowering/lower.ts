@@ -37,7 +37,7 @@ export function openTaskGraph(bytes: Uint8Array): Graph {
 }
 
 /** Edits the graph. */
-export function lowerCalls(graph: Graph): void {
+function lowerCalls(graph: Graph): void {
   let calls = [...graph.operations()].filter(isCall);
   if (calls.length === 0) return;
   const functions = functionsOf(graph);
