@@ -3,17 +3,17 @@ import { decodeVariableDef, type MetaGraph, type VariableDef } from './codec/met
 import { byType, type Dependence, dependence, isValueSource } from './dependence.js';
 import type { DType } from './dtype.js';
 import type { Graph } from './graph.js';
+import { type HandleUses, operandOf, usesOf } from './handle-uses.js';
 import { parseTensorName } from './name.js';
 import { takesGradient, updateRule, variableKind } from './op-catalog.js';
 import type { Operation, Tensor } from './operation.js';
 import type { Shape } from './shape.js';
 import type { Variable } from './training-graph.js';
-import { operandOf, usesOf, type VariableUses } from './variable-uses.js';
 
 /** A variable with what reading a training graph needs of it, and nobody afterwards. */
 export interface FoundVariable {
   readonly variable: Variable;
-  readonly uses: VariableUses;
+  readonly uses: HandleUses;
   /** Changes that may belong to a training step: neither initialization nor the restoring of a checkpoint. */
   readonly updates: readonly Operation[];
 }
@@ -108,7 +108,7 @@ function isRestored(value: Tensor): boolean {
 function initializerOf(
   graph: Graph,
   def: VariableDef | undefined,
-  uses: VariableUses,
+  uses: HandleUses,
   values: Dependence,
 ): Operation | undefined {
   const named = def === undefined || def.initializer === '' ? undefined : graph.find(def.initializer);

@@ -6,11 +6,11 @@
 import { byType, type Dependence, dependence } from './dependence.js';
 import { poppedFrom } from './forward-uses.js';
 import type { Graph } from './graph.js';
+import { operandOf } from './handle-uses.js';
 import { isInputSource } from './op-catalog.js';
 import type { Operation, Tensor } from './operation.js';
 import type { FoundVariable } from './read-variables.js';
 import { descendants } from './traverse.js';
-import { operandOf } from './variable-uses.js';
 
 /** Whether a tensor may have another value on another worker. */
 export type Varies = (tensor: Tensor) => boolean;

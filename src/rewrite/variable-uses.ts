@@ -2,7 +2,8 @@
  * Who touches a variable and how, from both sides: the variable of a handle, the variables an operation changes, the operations that must
  * lie beside a variable. Handles are followed through the operations that hand them on.
  */
-import { isHandleAlias, isReferenceAlias, writtenInputs } from '../graph/op-catalog.js';
+import { aliasesOf } from '../graph/handle-uses.js';
+import { writtenInputs } from '../graph/op-catalog.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import type { TrainingGraph, Variable } from '../graph/training-graph.js';
 
@@ -20,7 +21,7 @@ export interface VariableUses {
 const NONE: readonly never[] = [];
 
 export function findVariableUses({ variables }: TrainingGraph): VariableUses {
-  const carried = new Map<Operation, Variable>();
+  const carried = new Map<Tensor, Variable>();
   const mutated = new Map<Operation, Variable[]>();
   const mutators = new Map<Variable, Operation[]>();
   const holders = new Map<Variable, Operation[]>();
@@ -35,7 +36,7 @@ export function findVariableUses({ variables }: TrainingGraph): VariableUses {
     }
   }
   return {
-    variableOf: (tensor) => carried.get(tensor.operation),
+    variableOf: (tensor) => carried.get(tensor),
     mutatedBy: (operation) => mutated.get(operation) ?? NONE,
     mutatorsOf: (variable) => mutators.get(variable) ?? NONE,
     holdersOf: (variable) => holders.get(variable) ?? NONE,
@@ -47,30 +48,21 @@ interface Found {
   readonly holders: Operation[];
 }
 
-function followHandle(variable: Variable, carried: Map<Operation, Variable>): Found {
+function followHandle(variable: Variable, carried: Map<Tensor, Variable>): Found {
   const holders = new Set<Operation>([variable.handle]);
   const mutators = new Set<Operation>();
-  const carriers = new Set<Operation>([variable.handle]);
-  carried.set(variable.handle, variable);
-  for (const carrier of carriers) {
-    for (const output of carrier.outputs) {
-      for (const user of output?.consumers ?? NONE) {
-        const writes = writtenInputs(user.type).some((position) => user.inputs[position] === output);
-        const handsOn = user.inputs[0] === output && isAlias(user, variable.kind);
-        if (writes) mutators.add(user);
-        if (writes || handsOn || needsHandle(user, variable.kind)) holders.add(user);
-        if (!handsOn) continue;
-        carriers.add(user);
-        carried.set(user, variable);
-      }
+  const aliases = aliasesOf(variable.handle, variable.kind);
+  for (const alias of aliases) {
+    carried.set(alias, variable);
+    holders.add(alias.operation);
+    for (const user of alias.consumers) {
+      const writes = writtenInputs(user.type).some((position) => user.inputs[position] === alias);
+      if (writes) mutators.add(user);
+      if (writes || needsHandle(user, variable.kind)) holders.add(user);
     }
   }
   const byOrder = (a: Operation, b: Operation): number => a.id - b.id;
   return { mutators: [...mutators].sort(byOrder), holders: [...holders].sort(byOrder) };
-}
-
-function isAlias({ type }: Operation, kind: Variable['kind']): boolean {
-  return kind === 'resource' ? isHandleAlias(type) : isReferenceAlias(type);
 }
 
 /** Whether an operation takes the variable itself. Others take a copy of a reference variable's value, so they may lie anywhere. */

@@ -2,7 +2,7 @@
 import { isHandleAlias, isReferenceAlias, updateRule, writtenInputs } from './op-catalog.js';
 import type { Operation, Tensor } from './operation.js';
 
-export interface VariableUses {
+export interface HandleUses {
   /** Operations that read the whole value. */
   readonly reads: readonly Operation[];
   /** Operations that change it as the variable at input 0: updates, assignments, scatters. */
@@ -11,20 +11,29 @@ export interface VariableUses {
   readonly slotChanges: readonly Operation[];
 }
 
-/** Uses of the variable a handle operation makes, in the order they are met from the handle. */
-export function usesOf(handle: Operation, kind: 'resource' | 'reference'): VariableUses {
-  const uses = { reads: [] as Operation[], changes: [] as Operation[], slotChanges: [] as Operation[] };
-  const aliases = new Set<Tensor>([handle.output(0)]);
+type Kind = 'resource' | 'reference';
+
+/** The tensors that are a variable itself: what its handle operation makes, and what others hand on. Nearest first. */
+export function aliasesOf(handle: Operation, kind: Kind): ReadonlySet<Tensor> {
+  const aliases = new Set([handle.output(0)]);
   for (const tensor of aliases) {
     for (const consumer of tensor.consumers) {
       if (isAlias(consumer, tensor, kind)) for (const alias of aliasOutputs(consumer)) aliases.add(alias);
-      classify(consumer, tensor, kind, uses);
     }
+  }
+  return aliases;
+}
+
+/** Uses of the variable a handle operation makes, in the order they are met from the handle. */
+export function usesOf(handle: Operation, kind: Kind): HandleUses {
+  const uses = { reads: [] as Operation[], changes: [] as Operation[], slotChanges: [] as Operation[] };
+  for (const tensor of aliasesOf(handle, kind)) {
+    for (const consumer of tensor.consumers) classify(consumer, tensor, kind, uses);
   }
   return uses;
 }
 
-function isAlias(consumer: Operation, tensor: Tensor, kind: 'resource' | 'reference'): boolean {
+function isAlias(consumer: Operation, tensor: Tensor, kind: Kind): boolean {
   if (kind === 'resource') return isHandleAlias(consumer.type);
   return consumer.inputs[0] === tensor && isReferenceAlias(consumer.type);
 }
@@ -41,7 +50,7 @@ interface Uses {
   readonly slotChanges: Operation[];
 }
 
-function classify(consumer: Operation, tensor: Tensor, kind: 'resource' | 'reference', uses: Uses): void {
+function classify(consumer: Operation, tensor: Tensor, kind: Kind, uses: Uses): void {
   if (consumer.type === (kind === 'resource' ? 'ReadVariableOp' : 'Identity')) uses.reads.push(consumer);
   for (const position of writtenInputs(consumer.type)) {
     if (consumer.inputs[position] === tensor)
