@@ -6,8 +6,7 @@ import test from 'ava';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { fixtureNamed, type Layout } from '../helpers/fixtures.js';
 import { oracleOf, taskLoss } from '../helpers/layouts.js';
-import { type Cell, cellsOf, isRefusal, STRATEGIES, summary, titleOf } from '../helpers/matrix.js';
-import type { PlanResult } from '../helpers/run-plan.js';
+import { type Cell, cellsOf, STRATEGIES, summary, titleOf } from '../helpers/matrix.js';
 import { findTensorflow, TENSORFLOW_TEST_MS } from '../helpers/tensorflow.js';
 import { sumTolerance } from '../helpers/tolerance.js';
 import { type ResultOf, runCases, type TrainingCase } from '../helpers/training-cases.js';
@@ -45,22 +44,11 @@ if (tensorflow.found) {
 const declare = tensorflow.found ? test : test.skip;
 const reason = tensorflow.found ? '' : ` (skipped: ${tensorflow.reason})`;
 
-/** Undefined where the graph was refused and may be. */
-function outcomeOf(one: Case): PlanResult | undefined {
-  try {
-    return resultOf(one);
-  } catch (error) {
-    if (isRefusal(one, error)) return undefined;
-    throw error;
-  }
-}
-
 for (const one of cases) {
   const { fixture, layout, devices } = one;
   const suffix = devices === undefined ? '' : `, on ${devices}`;
   declare(`${titleOf(one, 'tensorflow')}${suffix}${reason}`, (t) => {
-    const result = outcomeOf(one);
-    if (result === undefined) return t.pass(one.row.refusedForTensorflow);
+    const result = resultOf(one);
     const oracle = oracleOf(fixture, layout);
     t.deepEqual(differencesFromOracle(oracle, 0, result.start), []);
     t.deepEqual(differencesFromOracle(oracle, fixture.steps, result.variables), []);
@@ -76,14 +64,6 @@ for (const one of cases) {
 }
 
 declare(`what of the matrix is not trained on TensorFlow has a reason${reason}`, (t) => {
-  const isRefused = (one: Case): boolean => {
-    try {
-      return outcomeOf(one) === undefined;
-    } catch {
-      return false;
-    }
-  };
-  const refused = cases.filter(isRefused).map(({ row }) => ({ reason: row.refusedForTensorflow ?? '' }));
-  t.log(`${cases.length - refused.length} combinations trained`, ...summary([...matrix.absent, ...refused]));
-  t.true([...matrix.absent, ...refused].every((each) => each.reason !== ''));
+  t.log(`${cases.length} combinations trained`, ...summary(matrix.absent));
+  t.true(matrix.absent.every((each) => each.reason !== ''));
 });

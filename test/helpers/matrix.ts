@@ -2,7 +2,6 @@
  * The equivalence matrix: cases x strategies x clusters x executors. A strategy is a row, a model a line of CASES; what does not apply to a
  * combination says why, and is counted where the matrix is run.
  */
-import { GradsyncError } from '../../src/errors.js';
 import { allFixtures, type Fixture, fixtureNamed, type Layout } from './fixtures.js';
 import { oracleOf } from './layouts.js';
 
@@ -12,8 +11,6 @@ export interface StrategyRow {
   readonly name: string;
   /** What `--strategy` is given. */
   readonly strategy: string;
-  /** Why a graph for TensorFlow may be refused with a typed error; absent where every case has to train, as all have to embedded. */
-  readonly refusedForTensorflow?: string;
   /** Whether every case meets every cluster, and not one of them. */
   readonly everywhere?: boolean;
   /** Why a case cannot be compared with the oracle on a cluster. */
@@ -88,7 +85,6 @@ export const STRATEGIES: readonly StrategyRow[] = [
   {
     name: 'parallax',
     strategy: 'parallax',
-    refusedForTensorflow: 'it runs no collectives beside parameter servers where there are several tasks',
     inapplicable: everyReplicaCounts,
   },
   { name: 'partitioned-ps', strategy: 'partitioned-ps' },
@@ -188,10 +184,4 @@ export function summary(absent: readonly { readonly reason: string }[]): readonl
   const counts = new Map<string, number>();
   for (const { reason } of absent) counts.set(reason, (counts.get(reason) ?? 0) + 1);
   return [...counts].map(([reason, count]) => `${count} not applicable: ${reason}`);
-}
-
-/** Whether an error is the refusal that a cell's row allows for on TensorFlow. */
-export function isRefusal({ row }: Cell, error: unknown): boolean {
-  const isTyped = error instanceof GradsyncError && error.code === 'UNIMPLEMENTED';
-  return row.refusedForTensorflow !== undefined && isTyped;
 }
