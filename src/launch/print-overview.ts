@@ -24,7 +24,7 @@ export function printOverview(overview: Overview, whole: boolean): string {
 }
 
 const ROWS =
-  'A row is one entry of the indices that a step looks up or has gradients for, a repeated one each time; how many there are depends on the data.';
+  'A row is one entry of the indices that a step looks up or has gradients for, a repeated one each time unless a variable has distinct rows in gradients; how many there are depends on the data.';
 
 function variableRows({ variables }: Overview): readonly Row[] {
   return Object.entries(variables).map(([name, variable]) => {
@@ -45,6 +45,7 @@ function waysOf({
   sync,
   staleness,
   proxy,
+  distinctRows,
   compressor = 'none',
   k,
 }: Overview['variables'][string]): readonly string[] {
@@ -52,6 +53,7 @@ function waysOf({
     ...(sync === false ? ['asynchronous'] : []),
     ...(staleness === undefined ? [] : [`staleness ${staleness}`]),
     ...(proxy ? ['proxies'] : []),
+    ...(distinctRows ? ['distinct rows in gradients'] : []),
     ...(compressor === 'none' ? [] : [k === undefined ? compressor : `${compressor} (${k} elements)`]),
   ];
 }

@@ -8,6 +8,7 @@ import type { DType } from '../graph/dtype.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import type { Gradient, GradientPair } from '../graph/training-graph.js';
 import type { Handover } from './aggregate-dense.js';
+import { combineRows, type SliceTensors } from './combine-rows.js';
 import { dtypeOf } from './dtype-of.js';
 import { IN_STEP, queueGradients } from './gradient-queues.js';
 import { cast, concatenate, constant, type NumberType, newName, operation, type Site } from './make.js';
@@ -34,9 +35,26 @@ function edgesOf({ gradient }: GradientPair): Edges {
   };
 }
 
-export function aggregateCombined(site: Site, context: RewriteContext, pair: GradientPair): Handover {
+/** What a task hands over; `distinct`: every row once. */
+function givenBy(
+  site: Site,
+  { devices }: RewriteContext,
+  { slices, indexType }: Edges,
+  dtype: DType,
+  distinct: boolean,
+): SliceTensors {
+  return distinct ? combineRows({ ...site, device: devices.cpu }, slices, indexType, dtype) : slices;
+}
+
+export function aggregateCombined(
+  site: Site,
+  context: RewriteContext,
+  pair: GradientPair,
+  distinct: boolean,
+): Handover {
   const { variable } = pair;
   const edges = edgesOf(pair);
+  const given = givenBy(site, context, edges, variable.dtype, distinct);
   const types = { dtype: attr.type(variable.dtype) };
   const handle = operation(site, newName(site, 'grad_accum'), {
     type: 'SparseConditionalAccumulator',
@@ -53,8 +71,8 @@ export function aggregateCombined(site: Site, context: RewriteContext, pair: Gra
     inputs: [
       handle,
       constant(site, newName(site, 'local_step'), 'int64', [MAX_INT64]),
-      cast(site, newName(site, 'apply_indices'), edges.slices.indices, edges.indexType, 'int64'),
-      edges.slices.values,
+      cast(site, newName(site, 'apply_indices'), given.indices, edges.indexType, 'int64'),
+      given.values,
       constant(site, newName(site, 'no_shape'), 'int64', [], [0]),
     ],
     attributes: attributes({ ...types, has_known_shape: attr.bool(false) }),
@@ -74,13 +92,16 @@ export function aggregateConcatenated(
   site: Site,
   context: RewriteContext,
   pair: GradientPair,
+  distinct: boolean,
   queueing = IN_STEP,
 ): Handover {
   const edges = edgesOf(pair);
-  const { indexType, slices } = edges;
+  const { indexType } = edges;
+  const { dtype } = pair.variable;
+  const given = givenBy(site, context, edges, dtype, distinct);
   const parts = [
-    [slices.indices, indexType],
-    [slices.values, pair.variable.dtype],
+    [given.indices, indexType],
+    [given.values, dtype],
   ] as const;
   const { apply, takes, queues } = queueGradients(site, context, pair, parts, queueing);
   const indices = concatenate(
@@ -93,7 +114,7 @@ export function aggregateConcatenated(
     site,
     'all_values',
     takes.map((take) => take.output(1)),
-    pair.variable.dtype,
+    dtype,
   );
   const joined = [indices, values].map((tensor) => tensor.operation).filter((each) => !takes.includes(each));
   const { mean, delivered } = deliver(site, context, pair, edges, { indices, values, indexType });

@@ -9,6 +9,7 @@ import type { GradientPair } from '../graph/training-graph.js';
 import { BackgroundCollectives, type BackgroundExchange } from './background-collectives.js';
 import type { Closure } from './closure.js';
 import { COLLECTIVE_TYPES, Collectives } from './collective-operations.js';
+import { isDistinct } from './combine-rows.js';
 import { replicasOf, taskOfDevice } from './devices.js';
 import { gatherSlices } from './gather-slices.js';
 import { gradientTensors } from './gradient-region.js';
@@ -16,13 +17,15 @@ import { type Nothing, nothingOf } from './nothing.js';
 import type { Draft, RewriteContext } from './pass.js';
 import { bundle, reduceBundle } from './reduce-dense.js';
 import type { Reduction, Residual, Sending } from './sending.js';
-import type { SparseForm } from './sparse-form.js';
+import { type SparseForm, sparseFormOf } from './sparse-form.js';
 import type { UpdateGroup } from './update-groups.js';
 import type { VariableUses } from './variable-uses.js';
 
 export interface CollectiveInput {
   /** Groups of variables of which every task has a copy. */
   readonly replicated: readonly UpdateGroup[];
+  /** Pairs whose rows must keep their order. */
+  readonly sharedRows: ReadonlySet<GradientPair>;
   readonly closure: Closure;
   readonly uses: VariableUses;
 }
@@ -49,21 +52,18 @@ const GATHERED: SparseForm = {
 export function exchange(draft: Draft, context: RewriteContext, input: CollectiveInput): Exchange {
   const runs = context.collectivesInBackground ? new BackgroundCollectives(context) : undefined;
   const collectives = new Collectives(context.taskCount, runs);
+  const forms = formsOf(context, input);
   const reductions: Reduction[] = [];
   const background: BackgroundExchange[] = [];
   for (const { pairs } of input.replicated) {
     for (const pair of pairs) delayOtherChanges(draft, pair, input);
     if (context.taskCount === 1) continue;
-    reductions.push(...exchangeGroup(draft, context, pairs, collectives));
+    reductions.push(...exchangeGroup(draft, context, pairs, forms, collectives));
     const run = runs?.end({ graph: draft.graph, device: '', pass: 'collective', source: '' });
     if (run !== undefined) background.push(run);
   }
-  const pairs = input.replicated.flatMap((group) => group.pairs);
   return {
-    pairs: pairs.map((pair) => ({
-      pair,
-      sparseForm: pair.gradient.kind === 'sparse' && context.taskCount > 1 ? GATHERED : undefined,
-    })),
+    pairs: [...forms].map(([pair, sparseForm]) => ({ pair, sparseForm })),
     operations: [
       ...(runs === undefined ? collectives.made : background.flatMap(({ steps }) => steps)),
       ...reductions.flatMap(({ keeps }) => keeps),
@@ -75,11 +75,27 @@ export function exchange(draft: Draft, context: RewriteContext, input: Collectiv
   };
 }
 
+/** The form of each pair; undefined for dense gradients, and where there is nobody to ask. To be asked before anything is edited. */
+function formsOf(
+  context: RewriteContext,
+  { replicated, sharedRows }: CollectiveInput,
+): ReadonlyMap<GradientPair, SparseForm | undefined> {
+  const pairs = replicated.flatMap((group) => group.pairs);
+  return new Map(
+    pairs.map((pair) => {
+      if (pair.gradient.kind === 'dense' || context.taskCount === 1) return [pair, undefined];
+      const own = sparseFormOf(pair, sharedRows.has(pair));
+      return [pair, { ...GATHERED, distinct: isDistinct(context, pair, own) }];
+    }),
+  );
+}
+
 /** Only gradients of one group of updates may travel together: others may be fetched apart. */
 function exchangeGroup(
   { graph }: Draft,
   context: RewriteContext,
   pairs: readonly GradientPair[],
+  forms: ReadonlyMap<GradientPair, SparseForm | undefined>,
   collectives: Collectives,
 ): readonly Reduction[] {
   for (const pair of pairs) checkType(pair);
@@ -94,7 +110,7 @@ function exchangeGroup(
   );
   const sparse = pairs.filter(({ gradient }) => gradient.kind === 'sparse');
   const gathered = sparse.map((pair) => ({
-    sent: gatherSlices(siteOf(pair), context, pair, collectives),
+    sent: gatherSlices(siteOf(pair), context, pair, collectives, forms.get(pair)?.distinct === true),
     residuals: [],
     keeps: [],
     nothing: nothingOf(pair),

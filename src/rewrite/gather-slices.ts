@@ -11,18 +11,20 @@ import type { Tensor } from '../graph/operation.js';
 import { elementCount } from '../graph/shape.js';
 import type { GradientPair, Variable } from '../graph/training-graph.js';
 import type { Collectives, Variants } from './collective-operations.js';
+import { combineRows } from './combine-rows.js';
 import { dtypeOf } from './dtype-of.js';
 import { concatenate, constant, newName, operation, type Site } from './make.js';
 import type { RewriteContext } from './pass.js';
 import { divideByReplicas, splitInto } from './reduce-dense.js';
 import type { Sending } from './sending.js';
 
-/** Gives those that take the slices those of all tasks. */
+/** Gives those that take the slices those of all tasks. `distinct`: of each task every row once. */
 export function gatherSlices(
   site: Site,
   context: RewriteContext,
   pair: GradientPair,
   collectives: Collectives,
+  distinct: boolean,
 ): readonly Sending[] {
   const { gradient, variable } = pair;
   if (gradient.kind !== 'sparse') throw new Error('unreachable: the caller knows the kind');
@@ -30,10 +32,12 @@ export function gatherSlices(
   const indexType = dtypeOf(indices);
   const consumers = { indices: [...indices.consumers], values: [...values.consumers] };
   const { algorithm: hint } = context.collectives.get(variable.name)!;
-  const rows = new Rows(site, context, indices, indexType, collectives, hint);
+  const cpu = { ...site, device: context.devices.cpu };
+  const own = distinct ? combineRows(cpu, gradient, indexType, variable.dtype) : gradient;
+  const rows = new Rows(site, context, own.indices, indexType, collectives, hint);
   const rank = rankOf(variable);
-  const allIndices = rows.gather('indices', indices, indexType, 1);
-  const allValues = rows.gather('values', values, variable.dtype, rank);
+  const allIndices = rows.gather('indices', own.indices, indexType, 1);
+  const allValues = rows.gather('values', own.values, variable.dtype, rank);
   const mean = divideByReplicas(site, context, allValues, variable.dtype);
   site.graph.replaceInput(indices, allIndices, consumers.indices);
   site.graph.replaceInput(values, mean, consumers.values);

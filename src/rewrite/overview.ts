@@ -11,7 +11,7 @@ export interface StepBytes {
   readonly bytes: number;
   /** Per row that is gathered: the row, or its index. */
   readonly perRowRead: number;
-  /** Per row of a gradient, repeated ones counted as often as they are in it. */
+  /** Per row of a gradient: repeated ones count as often as they are in it, of a variable with `distinctRows` once. */
   readonly perRowGradient: number;
 }
 

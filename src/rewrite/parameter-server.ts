@@ -8,6 +8,7 @@ import type { GradientPair } from '../graph/training-graph.js';
 import { aggregateDense, aggregateQueued, type Handover } from './aggregate-dense.js';
 import { aggregateCombined, aggregateConcatenated } from './aggregate-sparse.js';
 import type { Closure } from './closure.js';
+import { isDistinct } from './combine-rows.js';
 import { cpuOf } from './devices.js';
 import type { Queueing } from './gradient-queues.js';
 import { type Draft, planOf, type RewriteContext } from './pass.js';
@@ -41,16 +42,22 @@ export function aggregate(
   return averaged.map((pair) => {
     checkType(pair);
     const queues = queueing.get(pair);
-    const form =
-      pair.gradient.kind === 'dense'
-        ? undefined
-        : queues === undefined
-          ? sparseFormOf(pair, sharedRows.has(pair))
-          : QUEUED;
+    const form = formOf(context, pair, sharedRows.has(pair), queues);
     const aggregation = aggregatePair(draft, context, pair, form, queues);
     delayOtherChanges(draft, aggregation, closure, uses);
     return aggregation;
   });
+}
+
+function formOf(
+  context: RewriteContext,
+  pair: GradientPair,
+  sharedRows: boolean,
+  queues: Queueing | undefined,
+): SparseForm | undefined {
+  if (pair.gradient.kind === 'dense') return undefined;
+  const form = sparseFormOf(pair, sharedRows);
+  return { ...(queues === undefined ? form : QUEUED), distinct: isDistinct(context, pair, form) };
 }
 
 const QUEUED: SparseForm = {
@@ -90,17 +97,19 @@ function aggregatePair(
 ): Aggregation {
   const { device } = planOf(pair, context);
   const site = { graph, device: cpuOf(device), pass: 'parameter-server', source: pair.variable.name };
-  if (queues !== undefined) {
-    const make = sparseForm === undefined ? aggregateQueued : aggregateConcatenated;
-    return { pair, sparseForm, ...make(site, context, pair, queues) };
+  if (sparseForm === undefined) {
+    const made =
+      queues === undefined
+        ? aggregateDense(site, context, pair)
+        : aggregateQueued(site, context, pair, queues);
+    return { pair, sparseForm, ...made };
   }
-  const make =
-    sparseForm === undefined
-      ? aggregateDense
-      : sparseForm.form === 'combined'
-        ? aggregateCombined
-        : aggregateConcatenated;
-  return { pair, sparseForm, ...make(site, context, pair) };
+  const distinct = sparseForm.distinct === true;
+  const made =
+    sparseForm.form === 'combined'
+      ? aggregateCombined(site, context, pair, distinct)
+      : aggregateConcatenated(site, context, pair, distinct, queues);
+  return { pair, sparseForm, ...made };
 }
 
 /** Stock accumulators are made for these types only. */

@@ -162,7 +162,7 @@ export function prepareKind(
   feedOverrides: ReadonlyMap<string, FeedOverride>,
 ): Prepared {
   const { graph } = draft;
-  const { closure, groups, independent, division, placement } = shared;
+  const { closure, groups, independent, division, placement, sharedRows } = shared;
   const passes = new Passes(draft, context);
   const { pass } = passes;
   const replicas =
@@ -181,7 +181,7 @@ export function prepareKind(
   const exchanged =
     replicated.length === 0
       ? NOTHING_EXCHANGED
-      : pass('collective', () => exchange(own, context, { replicated, closure, uses }));
+      : pass('collective', () => exchange(own, context, { replicated, sharedRows, closure, uses }));
   const finishes = pass('finish', () => addFinish(own, context, { groups, aggregations, closure, uses }));
   const publications =
     division.published.length === 0

@@ -22,6 +22,8 @@ export interface VariablePlanReport {
   readonly sparseForm: 'combined' | 'concatenated' | null;
   /** Why this form. */
   readonly sparseFormReason?: string;
+  /** Present where every task sums its own repeated rows before it sends them: each row is sent once. */
+  readonly distinctRows?: true;
   readonly synchronizer: 'parameter-server' | 'collective';
   /** Of a collective: what is done to the gradient on the way, and the number of the variables that travel with it. */
   readonly compressor?: string;

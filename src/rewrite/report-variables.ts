@@ -97,8 +97,11 @@ function firstReplicas({ strategy, taskCount }: RunContext): readonly string[] {
 function reportForm(
   { gradient }: GradientPair,
   form: SparseForm | undefined,
-): Pick<VariablePlanReport, 'sparseForm' | 'sparseFormReason'> {
-  if (form !== undefined) return { sparseForm: form.form, sparseFormReason: form.reason };
+): Pick<VariablePlanReport, 'sparseForm' | 'sparseFormReason' | 'distinctRows'> {
+  if (form !== undefined) {
+    const distinct = form.distinct === true ? { distinctRows: true as const } : {};
+    return { sparseForm: form.form, sparseFormReason: form.reason, ...distinct };
+  }
   if (gradient.kind === 'dense') return { sparseForm: null };
   return { sparseForm: null, sparseFormReason: 'every task applies its own slices' };
 }

@@ -9,6 +9,8 @@ import type { GradientPair } from '../graph/training-graph.js';
 export interface SparseForm {
   readonly form: 'combined' | 'concatenated';
   readonly reason: string;
+  /** Whether every task sums its own repeated rows before it sends them. */
+  readonly distinct?: boolean;
 }
 
 /** What a tensor carries of the slices. `unique` and `positions` are the outputs of Unique over the indices. */

@@ -3,9 +3,11 @@
  * process comes to that averages the gradients of all replicas; under all-reduce to the same bits on all tasks.
  */
 import test from 'ava';
-import { openSession } from '../../src/engine.js';
+import { openSession, planTraining } from '../../src/engine.js';
+import { elementCount } from '../../src/graph/shape.js';
 import type { Session } from '../../src/runtime/index.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
+import { fedProgram, type Gradients, openFed, trainFed, unevenValues } from '../helpers/fed-gradients.js';
 import { allFixtures, type Fixture, fixtureNamed, graphPath, type Layout } from '../helpers/fixtures.js';
 import { nodesOf, oracleOfReplicas, taskFeeds } from '../helpers/layouts.js';
 import { PATIENT_MS } from '../helpers/patience.js';
@@ -73,3 +75,50 @@ for (const name of ['linear-regression.resource', 'words-adam.reference', 'spam-
   test.serial(equalsOracle, fixture, [2, 2], 'parallax');
   test.serial(equalsOracle, fixture, [1, 1, 1], 'parallax');
 }
+
+/** Of 50 rows the first are looked up most: about six times each. */
+const ROWS = 120;
+const lookedUp = (task: number, step: number): number[] =>
+  Array.from({ length: ROWS }, (_, i) => (i * i + 13 * task + 7 * step) % (i % 3 === 0 ? 40 : 11));
+
+test.serial(
+  'under Parallax each task sends every row that it touches once, as many bytes as the plan says',
+  async (t) => {
+    const shapes = { kernel: [4, 3], table: [50, 24] } as const;
+    const gradients: Gradients = (task, step) => ({
+      kernel: unevenValues(task + step, elementCount(shapes.kernel)),
+      table: { indices: lookedUp(task, step), values: new Array<number>(ROWS * 24).fill(task + 1) },
+    });
+    const [indices, values] = [
+      'gradsync/table/distinct_indices:0',
+      'gradsync/table/distinct_values:0',
+    ] as const;
+    const program = fedProgram(shapes, gradients, 3, { sliced: ['table'], fetches: [indices, values] });
+    const { graph, gradients: pairs } = program;
+    const resources = { nodes: nodesOf([1, 1]) };
+    const { variables } = planTraining({ graph, gradients: pairs, resources, strategy: 'parallax' });
+    const planned = variables['table']!.traffic.map(({ sent }) => sent);
+    const session = await openFed(program, 'parallax', 2);
+    t.teardown(() => session.close());
+    await session.initialize();
+    const rowBytes = 24 * Float32Array.BYTES_PER_ELEMENT;
+    const table = new Float32Array(50 * 24);
+    for (const [step, results] of (await trainFed(session, program, 0, 3)).entries()) {
+      for (const [task, result] of results.entries()) {
+        const touched = new Set(lookedUp(task, step));
+        t.true(touched.size < ROWS / 2);
+        const [rows, sums] = [result[indices]!.data as Int32Array, result[values]!.data as Float32Array];
+        t.deepEqual(new Set(rows), touched);
+        const sent = rows.byteLength + sums.byteLength;
+        t.true(sent <= 1.1 * touched.size * rowBytes, `${sent} bytes for ${touched.size} rows`);
+        // The first task is the server.
+        const { bytes, perRowRead, perRowGradient } = planned[task]!;
+        t.deepEqual([bytes, perRowRead], [0, 0]);
+        t.is(perRowGradient * touched.size, task === 0 ? 0 : sent);
+        for (const row of lookedUp(task, step))
+          for (let i = 0; i < 24; i++) table[row * 24 + i]! -= (task + 1) / 2;
+      }
+    }
+    t.deepEqual((await session.readVariables()).get('table')!.data, table);
+  },
+);

@@ -188,7 +188,7 @@ test('a variable in shards has one line: where they are, how many, the bytes of 
   const line = stdout.split('\n').find((each) => /^ *embedding .*shards/.test(each)) ?? '';
   t.regex(
     line,
-    /sparse \(combined\) +parameter-server +(\/job:worker\/task:\d\/device:CPU:0 ?){3} +3 shards +732 bytes/,
+    /sparse \(combined\) +parameter-server, distinct rows in gradients +(\/job:worker\/task:\d\/device:CPU:0 ?){3} +3 shards +732 bytes/,
   );
   t.false(stdout.includes('part_0'));
 });

@@ -73,6 +73,21 @@ test('clipping by global norm keeps repeated rows apart, the plan says which ope
   t.is(rewrittenFor(trainingOf('spam.resource'), 2, 0).plan.variables['embedding']?.sparseForm, 'combined');
 });
 
+test('tasks send a row once where repeated rows may be combined: to servers, in collectives, with staleness; not where there is one task', (t) => {
+  const sendsDistinct = (fixture: string, tasks: number, strategy: string): boolean => {
+    const { graph, plan } = rewrittenFor(trainingOf(fixture), tasks, 0, { strategy });
+    const isThere = graph.find('gradsync/embedding/distinct_values') !== undefined;
+    t.is(plan.variables['embedding']?.distinctRows === true, isThere);
+    return isThere;
+  };
+  for (const strategy of ['parallax', 'all-reduce', '{"builder": "ps-lb", "staleness": 1}']) {
+    t.true(sendsDistinct('spam.resource', 2, strategy), strategy);
+  }
+  for (const strategy of ['parallax', 'all-reduce'])
+    t.false(sendsDistinct('spam-clipped.resource', 2, strategy));
+  t.false(sendsDistinct('spam.resource', 1, 'ps-lb'));
+});
+
 test("checkpoints are the chief's", (t) => {
   const training = trainingOf('spam.resource');
   t.is(rewrittenFor(training, 2, 0).plan.saver?.restore, 'save/restore_all');

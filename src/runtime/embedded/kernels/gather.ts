@@ -123,6 +123,10 @@ const unique: KernelBinder = (operation) => {
   return ([value]) => {
     if (value!.shape.length !== 1) throw invalid(operation, 'a vector', printShape(value!.shape));
     const source = numeric(value!);
+    if (source instanceof Int32Array && indexType === 'int32') {
+      const [distinct, index] = uniqueIntegers(source);
+      return [Value.ofHost(dtype, [distinct.length], distinct), Value.ofHost('int32', value!.shape, index)];
+    }
     const places = new Map<number | bigint, number>();
     const index = hostArray(indexType, source.length) as unknown as { [i: number]: number | bigint };
     for (let i = 0; i < source.length; i++) {
@@ -143,6 +147,31 @@ const unique: KernelBinder = (operation) => {
     ];
   };
 };
+
+/** Of a multiplicative hash: 2 ** 32 over the golden ratio. */
+const HASH_FACTOR = 0x9e3779b1;
+
+/** Unique of indices, several times as fast as a Map: a table of places, at most half full, each entry at the first free slot from its hash. */
+function uniqueIntegers(source: Int32Array): readonly [distinct: Int32Array, index: Int32Array] {
+  const mask = 2 ** (32 - Math.clz32(2 * source.length)) - 1;
+  /** Places, from 1; 0 is a free slot. */
+  const table = new Int32Array(mask + 1);
+  const distinct = new Int32Array(source.length);
+  const index = new Int32Array(source.length);
+  let count = 0;
+  for (let i = 0; i < source.length; i++) {
+    const element = source[i]!;
+    const hash = Math.imul(element, HASH_FACTOR);
+    let slot = ((hash >>> 16) ^ hash) & mask;
+    while (table[slot] !== 0 && distinct[table[slot]! - 1] !== element) slot = (slot + 1) & mask;
+    if (table[slot] === 0) {
+      distinct[count] = element;
+      table[slot] = ++count;
+    }
+    index[i] = table[slot]! - 1;
+  }
+  return [distinct.slice(0, count), index];
+}
 
 /** For each number the rows that are marked with it, in their order. */
 const dynamicPartition: KernelBinder = (operation) => {

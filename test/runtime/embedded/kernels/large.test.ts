@@ -52,6 +52,29 @@ test('sums over dimensions in the middle are exact, by a product and by a loop',
   t.is(runtime.backend.numDataIds(), 0);
 });
 
+test('distinct elements are found among many, also where hashes collide, in order of first occurrence', async (t) => {
+  const runtime = await computeRuntime();
+  const cases: Readonly<Record<string, (i: number) => number>> = {
+    'all different': (i) => (i * 7919) % 5003,
+    'a few often': (i) => (i * i) % 17,
+    'of both signs': (i) => ((i * 31) % 101) - 50,
+    'powers of two apart': (i) => ((i * 5) % 61) << 25,
+    one: () => -1,
+  };
+  for (const [name, element] of Object.entries(cases)) {
+    const given = Array.from({ length: 5000 }, (_, i) => element(i));
+    const [distinct, positions] = call(
+      kernel('Unique', { T: attr.type('int32') }),
+      [vector(...given)],
+      runtime,
+    );
+    const found = elements(distinct!);
+    t.deepEqual(found, [...new Set(given)], name);
+    const placed = elements(positions!).map((at) => found[at]);
+    t.deepEqual(placed, given, name);
+  }
+});
+
 test('kernels survive that the heap grows between their inputs and their outputs', async (t) => {
   const runtime = await computeRuntime();
   const { backend } = runtime;
