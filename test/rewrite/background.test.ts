@@ -58,8 +58,11 @@ test('the plan names the run in the background, on the chief alone, and what cou
     lag: 'gradsync/lag:0',
     trains: ['train_op'],
   };
+  // A run computes these anew: what a step is fed in their place would not reach the updates.
+  const anew = ['zeros', 'read', 'read_power', 'corrected', 'decay', 'next_power'];
+  t.deepEqual(chief!.plan.rounds, [{ ...rounds, anew }]);
+  t.deepEqual(worker!.plan.rounds, [{ ...rounds, anew: [] }]);
   for (const { plan } of [chief!, worker!]) {
-    t.deepEqual(plan.rounds, [rounds]);
     t.deepEqual(plan.close, ['gradsync/close']);
     t.is(plan.variables['d']?.staleness, 2);
   }
