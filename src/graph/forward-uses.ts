@@ -26,6 +26,7 @@ export interface ForwardFacts {
 /** Forward operations that the values of one operation go into, with the tensors that they take. Nearest first. */
 export class ForwardUses {
   readonly sums: readonly Operation[];
+  readonly concatenations: readonly ForwardUse[];
   /** Those whose derivative the program defines (tf.custom_gradient). */
   readonly custom: readonly Operation[];
   readonly #facts: ForwardFacts;
@@ -34,14 +35,17 @@ export class ForwardUses {
   constructor(operation: Operation, facts: ForwardFacts) {
     this.#facts = facts;
     const found = new Set<Operation>();
+    const concatenations: ForwardUse[] = [];
     for (const taken of carriedFrom(operation, facts.varies)) {
       for (const forward of taken.consumers) {
         if (updateRule(forward.type) !== undefined) continue;
         found.add(forward);
         this.#add({ forward, taken });
+        if (/^Concat(V2)?$/.test(forward.type)) concatenations.push({ forward, taken });
       }
     }
     this.sums = [...found].filter(({ type }) => type === 'Sum' || type === 'Mean');
+    this.concatenations = concatenations;
     this.custom = [...found].filter(hasCustomGradient);
   }
 

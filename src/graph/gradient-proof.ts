@@ -7,6 +7,7 @@
  * Claims that other claims need are gone through once, whichever variable they serve. One is refuted when every way to it is; those in
  * a circle (loops) hold as long as nothing refutes them.
  */
+import { concatenated } from './concatenation.js';
 import { type GraphFacts, incomingGradients } from './derivative.js';
 import { carriedFrom, endsOf, type ForwardUse, ForwardUses, unchanged } from './forward-uses.js';
 import { linearOperands } from './linear-operations.js';
@@ -124,8 +125,10 @@ export class GradientProofs {
       for (const incoming of this.#incoming(tensor, use))
         yield incoming.map((each) => ({ tensor: each, of: use.forward, isOuter: false }));
     }
-    if (isOuter) yield* wholes(tensor, uses.sums);
-    else yield* this.#customWays(tensor, uses.custom);
+    if (isOuter) {
+      yield* wholes(tensor, uses.sums);
+      yield* parts(tensor, uses.concatenations);
+    } else yield* this.#customWays(tensor, uses.custom);
   }
 
   /** As incomingGradients, for what is no input of the forward operation. A constant comes from behind only what a loss is linear in. */
@@ -234,6 +237,14 @@ function* wholes({ operation }: Tensor, sums: readonly Operation[]): Iterable<re
   for (const sum of sums) {
     const tensor = spread(sum.type === 'Mean' ? share : operation);
     if (tensor !== undefined) yield [{ tensor, of: sum, isOuter: true }];
+  }
+}
+
+/** The derivative of a concatenation gives each of its parts what is at its place, which the sizes of all parts tell. */
+function* parts(tensor: Tensor, concatenations: readonly ForwardUse[]): Iterable<readonly Statement[]> {
+  for (const use of concatenations) {
+    const whole = concatenated(tensor, use);
+    if (whole !== undefined) yield [{ tensor: whole, of: use.forward, isOuter: true }];
   }
 }
 

@@ -12,10 +12,11 @@ import type { Graph } from './graph.js';
 import { parseTensorName } from './name.js';
 import { isInputSource, readsShapeOnly, takesGradient, variableKind } from './op-catalog.js';
 import type { Operation, Tensor } from './operation.js';
-import { type FoundVariable, readVariables } from './read-variables.js';
+import { type FoundVariable, listsTrainable, readVariables, TRAINABLE } from './read-variables.js';
 import { findSource } from './source-operation.js';
 import type { Gradient, GradientPair, Saver, TrainingGraph } from './training-graph.js';
 import { ancestors, dependenceTest, dependsOn } from './traverse.js';
+import { findUnseenTraining } from './unseen-training.js';
 import { hyperparameters, workerDependence } from './worker-dependence.js';
 
 export interface ReadOptions {
@@ -44,7 +45,7 @@ export function readTrainingGraph(
   const found = readVariables(meta, new Set(named.keys()));
   if (found.length === 0) throw noVariables();
   for (const name of named.keys()) requireVariable(name, found);
-  const { pairs, alike } = readPairs(meta.graph, { found, named, examples });
+  const { pairs, alike } = readPairs(meta.graph, { found, named, examples, isListed: listsTrainable(meta) });
   if (pairs.length === 0) throw noPairs(found);
   return {
     graph: meta.graph,
@@ -76,6 +77,8 @@ interface PairInput {
   readonly found: readonly FoundVariable[];
   readonly named: ReadonlyMap<string, NamedGradient>;
   readonly examples: readonly string[];
+  /** Whether the graph says which variables are trainable. */
+  readonly isListed: boolean;
 }
 
 /**
@@ -107,7 +110,7 @@ interface FoundPair {
 /** Pairs in the order their gradients were named; discovered ones follow in the graph's order. */
 function pairsWith(
   graph: Graph,
-  { found, named }: PairInput,
+  { found, named, isListed }: PairInput,
   { alike, needs }: { alike: ReadonlySet<Operation>; needs: GraphFacts['needs'] },
 ): FoundPair[] {
   const byName = new Map(found.map((entry) => [entry.variable.name, entry]));
@@ -132,6 +135,11 @@ function pairsWith(
     const query = { variable: entry.variable.handle, proofs, ...dependence };
     const { gradient, origins, update } = discover(entry, query);
     pairs.push({ pair: makePair(entry, gradient, update, trainable), origins });
+  }
+  if (!isListed) {
+    const gradients = pairs.map(({ pair }) => valuesOf(pair.gradient));
+    const unseen = findUnseenTraining(found, gradients, dependence.varies);
+    if (unseen !== undefined) throw notListed(unseen);
   }
   return pairs;
 }
@@ -240,6 +248,11 @@ function needsPair(variable: string, received: string): GradsyncError {
     remedy,
     variable,
   });
+}
+
+function notListed({ variable, updates }: FoundVariable): GradsyncError {
+  const types = `updates of type ${typesOf(updates)}, which take no gradient`;
+  return needsPair(variable.name, `${types}, in a graph without the collection ${TRAINABLE}`);
 }
 
 function twoUpdates(variable: string, updates: readonly Operation[]): GradsyncError {

@@ -18,7 +18,7 @@ export interface FoundVariable {
   readonly updates: readonly Operation[];
 }
 
-const TRAINABLE = 'trainable_variables';
+export const TRAINABLE = 'trainable_variables';
 /** Collections that hold VariableDefs. */
 const COLLECTIONS = [
   'variables',
@@ -33,7 +33,7 @@ const COLLECTIONS = [
 export function readVariables(meta: MetaGraph, named: ReadonlySet<string>): FoundVariable[] {
   const { graph } = meta;
   const defs = readDefs(meta, COLLECTIONS);
-  const trainable = meta.collections.has(TRAINABLE) ? readDefs(meta, [TRAINABLE]) : undefined;
+  const trainable = listsTrainable(meta) ? readDefs(meta, [TRAINABLE]) : undefined;
   const values = dependence(graph, byType(isValueSource));
   const found: FoundVariable[] = [];
   for (const handle of graph.operations()) {
@@ -57,6 +57,11 @@ export function readVariables(meta: MetaGraph, named: ReadonlySet<string>): Foun
     found.push({ variable, uses, updates: updates.filter((update) => update !== initializer) });
   }
   return found;
+}
+
+/** Whether the graph says which variables are trainable. */
+export function listsTrainable({ collections }: MetaGraph): boolean {
+  return collections.has(TRAINABLE);
 }
 
 /** Without collections: what an optimizer's step changes, or rows added and nothing else (a slot of a composed optimizer is assigned to as well). */

@@ -151,6 +151,30 @@ for (const [what, isTaken, transform] of TRANSFORMATIONS) {
   });
 }
 
+/** Whose sizes a gradient is cut by, and whether it is then that of the rows. */
+const CUTS: readonly (readonly [string, boolean, (model: Model, rows: Tensor) => readonly Tensor[]])[] = [
+  ['what is concatenated', true, (m, rows) => [m.x, rows]],
+  ['the same in another order', false, (m, rows) => [rows, m.x]],
+  ['something else', false, (m, rows) => [m.x, m.add('other', 'Neg', rows).output()]],
+];
+for (const [whose, isTaken, partsOf] of CUTS) {
+  const outcome = isTaken ? 'the gradient is found' : 'the pair is asked for';
+  test(`rows beside other values, whose gradient is cut by the sizes of ${whose}: ${outcome}`, (t) => {
+    const model = new Model();
+    const ids = model.add('ids', 'Placeholder').output();
+    const rows = model.add('rows', 'ResourceGather', model.variable.output(), ids).output();
+    const joined = model.add('joined', 'ConcatV2', model.x, rows, model.rate).output();
+    const shape = model.add('joined/Shape', 'Shape', joined).output();
+    const seed = model.add('joined/seed', 'Fill', shape, model.rate).output();
+    const sizes = model.add('sizes', 'ShapeN', ...partsOf(model, rows));
+    const offsets = model.add('offsets', 'ConcatOffset', model.rate, sizes.output(0), sizes.output(1));
+    const cut = model.add('cut', 'Slice', seed, offsets.output(1), sizes.output(1)).output();
+    model.add('update', 'ResourceScatterSub', model.variable.output(), ids, cut);
+    if (isTaken) t.is(readTrainingGraph(model.meta).pairs[0]?.gradient.kind, 'sparse');
+    else throwsTyped(t, () => readTrainingGraph(model.meta), 'INVALID_ARGUMENT', '"cut" (Slice)');
+  });
+}
+
 test('one variable with two updates is an error that names both', (t) => {
   const model = new Model();
   model.descend(model.gradient, 'update_1');

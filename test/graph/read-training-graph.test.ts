@@ -130,6 +130,23 @@ for (const fixture of allFixtures()) {
   }
 }
 
+const unlisted = (fixture: Fixture): MetaGraph => ({ ...open(fixture), collections: new Map() });
+
+for (const kind of ['resource', 'reference']) {
+  test(`without a list of trainable variables, one of a composed optimizer is asked for and not left out (${kind})`, (t) => {
+    const fixture = fixtureNamed(`words-adam.${kind}`);
+    const parts = ['"embedding"', '--gradient', 'trainable_variables'];
+    throwsTyped(t, () => readTrainingGraph(unlisted(fixture)), 'INVALID_ARGUMENT', ...parts);
+    const { pairs } = readTrainingGraph(unlisted(fixture), { gradients: fixture.collection });
+    t.deepEqual(pairs.map(({ variable }) => variable.name).sort(), Object.keys(fixture.gradients).sort());
+  });
+
+  test(`without a list of trainable variables, moving averages are none of them (${kind})`, (t) => {
+    const fixture = fixtureNamed(`batch-norm.${kind}`);
+    t.deepEqual(gradientsOf(readTrainingGraph(unlisted(fixture))), expectedGradients(fixture));
+  });
+}
+
 const linear = fixtureNamed('linear-regression.resource');
 
 test("the caller's pairs come first and in the caller's order", (t) => {
