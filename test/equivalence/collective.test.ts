@@ -3,13 +3,14 @@
  * process comes to that averages the gradients of all replicas; under all-reduce to the same bits on all tasks.
  */
 import test from 'ava';
-import { openSession, planTraining } from '../../src/engine.js';
+import { openSession, planTraining, transformAll } from '../../src/engine.js';
 import { elementCount } from '../../src/graph/shape.js';
-import type { Session } from '../../src/runtime/index.js';
+import { openEmbeddedSession, type Session, type TensorData } from '../../src/runtime/index.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { fedProgram, type Gradients, openFed, trainFed, unevenValues } from '../helpers/fed-gradients.js';
 import { allFixtures, type Fixture, fixtureNamed, graphPath, type Layout } from '../helpers/fixtures.js';
 import { nodesOf, oracleOfReplicas, taskFeeds } from '../helpers/layouts.js';
+import { MIXED_STRATEGY } from '../helpers/mixed-program.js';
 import { PATIENT_MS } from '../helpers/patience.js';
 
 /** Moving averages of batch norm: every task's are of its own batches. */
@@ -120,5 +121,54 @@ test.serial(
       }
     }
     t.deepEqual((await session.readVariables()).get('table')!.data, table);
+  },
+);
+
+test.serial(
+  'graphs for TensorFlow, with collectives beside the steps, train embedded to the same bits',
+  async (t) => {
+    const shapes = { kernel: [3, 2], table: [6, 2], words: [5, 3], bias: [4] } as const;
+    const gradients: Gradients = (task, step) => {
+      const slices = (name: 'table' | 'words', rows: number) => ({
+        indices: Array.from({ length: rows }, (_, i) => (3 * i + task + step) % shapes[name][0]),
+        values: unevenValues(step + 3 * task, rows * shapes[name][1]),
+      });
+      return {
+        kernel: unevenValues(task + step, 6),
+        table: slices('table', 1 + task),
+        words: slices('words', 4 + step),
+        bias: unevenValues(7 * task + step, 4),
+      };
+    };
+    const program = fedProgram(shapes, gradients, 3, {
+      sliced: ['table', 'words'],
+      trainOps: { first: ['kernel', 'table'], second: ['bias', 'words'] },
+    });
+    const options = {
+      graph: program.graph,
+      gradients: program.gradients,
+      resources: { nodes: nodesOf([1, 1]) },
+      strategy: MIXED_STRATEGY,
+    };
+    const waiting = { unevenBatches: 'allow', deadlineMs: PATIENT_MS } as const;
+    const tasks = transformAll(options);
+    t.deepEqual(
+      tasks.map(({ plan }) => plan.background.length),
+      [2, 2],
+    );
+    const trained: ReadonlyMap<string, TensorData>[] = [];
+    for (const open of [
+      () => openSession({ ...options, ...waiting }),
+      () => openEmbeddedSession({ tasks, ...waiting }),
+    ]) {
+      const session = await open();
+      t.teardown(() => session.close());
+      await session.initialize();
+      await trainFed(session, program, 0, 3);
+      for (const task of [0, 1]) trained.push(await session.readVariables(task));
+    }
+    for (const name of Object.keys(shapes)) {
+      for (const each of trained) t.deepEqual(each.get(name), trained[0]!.get(name), name);
+    }
   },
 );

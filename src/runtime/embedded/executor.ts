@@ -83,12 +83,12 @@ export class EmbeddedExecutor implements Executor {
     };
     this.#tasks = graphs.map((graph, task) => {
       const record = onTrace === undefined ? null : createRecord();
-      return new TaskClient({ ...shared, task, row: task, inBackground: false, graph, record }, events);
+      return new TaskClient({ ...shared, task, row: task, loop: null, graph, record }, events);
     });
     // Rounds wait for steps as long as there are none: whoever waits for a round has the deadline.
-    const unhurried = { ...shared, deadlineMs: Infinity, inBackground: true, record: null };
+    const unhurried = { ...shared, deadlineMs: Infinity, record: null };
     const clients = loops.map(({ task, operation }, i) => {
-      const place = { task, row: graphs.length + i, graph: graphs[task]! };
+      const place = { task, row: graphs.length + i, loop: operation, graph: graphs[task]! };
       return { operation, client: new TaskClient({ ...unhurried, ...place }, events) };
     });
     this.#loops = new BackgroundLoops(clients);

@@ -8,8 +8,8 @@ export interface TaskOptions {
   readonly task: number;
   /** Its place on the board. */
   readonly row: number;
-  /** Whether the thread runs rounds in the background, and not the task's steps. */
-  readonly inBackground: boolean;
+  /** The operation that the thread runs in a loop, in the background; null where it runs the task's steps. */
+  readonly loop: string | null;
   /** A GraphDef. */
   readonly graph: Uint8Array;
   /** Id of the native session to attach to. */

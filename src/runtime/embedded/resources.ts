@@ -44,14 +44,17 @@ export class TaskResources {
   readonly native: NativeSession;
   readonly backend: BackendWasm;
   readonly task: number;
+  readonly #loop: string | null;
   readonly #variables = new Map<string, VariableAccess>();
   readonly #communicators = new Map<number, NativeCommunicator>();
   readonly #meetings = new Map<string, Meeting<unknown>>();
 
-  constructor(native: NativeSession, backend: BackendWasm, task: number) {
+  /** `loop`: the operation that a thread in the background runs, of the same name on all tasks; null for the thread of the steps. */
+  constructor(native: NativeSession, backend: BackendWasm, task: number, loop: string | null = null) {
     this.native = native;
     this.backend = backend;
     this.task = task;
+    this.#loop = loop;
   }
 
   variable(handle: Operation): VariableAccess {
@@ -116,7 +119,9 @@ export class TaskResources {
   #communicator({ group, size }: CollectiveKeys): NativeCommunicator {
     let communicator = this.#communicators.get(group);
     if (communicator === undefined) {
-      communicator = this.native.communicator(`group ${group}`, { size, rank: this.task });
+      // Threads of one task are ranks of groups of their own.
+      const where = this.#loop === null ? '' : ` of ${this.#loop}`;
+      communicator = this.native.communicator(`group ${group}${where}`, { size, rank: this.task });
       this.#communicators.set(group, communicator);
     }
     return communicator;

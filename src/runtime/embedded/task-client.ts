@@ -62,7 +62,7 @@ export class TaskClient {
     this.task = options.task;
     this.#graph = options.graph;
     this.#row = new BoardRow(options.board, options.row);
-    this.#inBackground = options.inBackground;
+    this.#inBackground = options.loop !== null;
     this.#record = options.record;
     this.#events = events;
     this.worker = new Worker(new URL('./task-thread.js', import.meta.url), { workerData: options });

@@ -24,6 +24,7 @@ async function openTask({
   session,
   deadlineMs,
   board,
+  loop,
   row: place,
   record,
 }: TaskOptions): Promise<Task> {
@@ -31,7 +32,7 @@ async function openTask({
   const graph = openTaskGraph(bytes);
   const addon = loadAddon();
   const native = addon.attachSession(session);
-  const resources = new TaskResources(native, backend, task);
+  const resources = new TaskResources(native, backend, task, loop);
   const binder = new Binder(resources, COMPUTE_KERNELS, RESOURCE_KERNELS);
   binder.checkGraph(graph);
   const row = new BoardRow(board, place);
@@ -114,9 +115,9 @@ class TaskServer {
 
   #fail(error: unknown): void {
     this.#failed = true;
-    const { task, board, row, inBackground } = this.#options;
+    const { task, board, row, loop } = this.#options;
     const { step, activity } = new BoardRow(board, row).read();
-    const place = { task, step, activity, inBackground };
+    const place = { task, step, activity, inBackground: loop !== null };
     this.#send({ kind: 'failed', ...reportFailure(error, place) });
   }
 
