@@ -15,6 +15,11 @@ export interface TrainingSpec {
   readonly steps: number;
 }
 
+/** Replicas that compute, of each task. */
+export function replicasOf({ layout, strategy }: TrainingSpec): Layout {
+  return strategy.kind === 'custom' && strategy.oneEach ? layout.map(() => 1) : layout;
+}
+
 const LAYOUTS: readonly Layout[] = [[1], [2], [1, 1], [2, 2], [1, 1, 1], [2, 1], [1, 3]];
 
 const size = fc.integer({ min: 1, max: 5 });
@@ -44,7 +49,11 @@ const layer: fc.Arbitrary<LayerSpec> = fc.oneof(
     }),
   },
   fc.record({ kind: fc.constant('scale'), scalar: fc.boolean() }),
-  fc.record({ kind: fc.constant('center'), reduction: fc.constantFrom('Mean', 'Sum') }),
+  fc.record({
+    kind: fc.constant('center'),
+    reduction: fc.constantFrom('Mean', 'Sum'),
+    axis: fc.constantFrom(1, 0),
+  }),
   fc.record({ kind: fc.constant('residual'), activation }),
   fc.record({ kind: fc.constant('tied') }),
 );
@@ -58,9 +67,13 @@ const program: fc.Arbitrary<ProgramSpec> = fc.record({
   loss: fc.constantFrom('squares', 'cross-entropy'),
   penalty: fc.boolean(),
   ids: fc.constantFrom('int32', 'int64'),
+  bareIds: fc.boolean(),
   optimizers: fc.array(optimizer, { minLength: 1, maxLength: 2 }),
   rate: fc.constantFrom('constant', 'fed', 'decayed'),
   change: fc.constantFrom('none', 'clip-by-global-norm', 'clip-by-value', 'decay'),
+  shrinks: fc.boolean(),
+  shadow: fc.boolean(),
+  counts: fc.boolean(),
   average: fc.boolean(),
   pairs: fc.constantFrom('given', 'given', 'given', 'found'),
   seed: fc.nat(),
@@ -71,6 +84,7 @@ const servers: fc.Arbitrary<StrategyChoice> = fc.record({
   builder: fc.constantFrom(...SERVER_BUILDERS),
   options: fc.record(
     {
+      sync: fc.boolean(),
       proxy: fc.boolean(),
       shards: fc.integer({ min: 1, max: 4 }),
     },
@@ -115,6 +129,7 @@ const plan: fc.Arbitrary<PlanChoice> = fc.record({
 
 const custom: fc.Arbitrary<StrategyChoice> = fc.record({
   kind: fc.constant('custom'),
+  oneEach: fc.boolean(),
   plans: fc.array(plan, { minLength: 1, maxLength: 5 }),
 });
 

@@ -81,12 +81,17 @@ const DERIVATIVES: Readonly<Record<Exclude<Activation, 'none'>, Derivative>> = {
   },
 };
 
-/** Over axis 1. */
-export function reduce(tape: Tape, type: 'Sum' | 'Mean', x: Value, keepDims: boolean): Value {
+export interface Reduction {
+  readonly type: 'Sum' | 'Mean';
+  readonly axis: number;
+  readonly keepDims: boolean;
+}
+
+export function reduce(tape: Tape, x: Value, { type, axis: place, keepDims }: Reduction): Value {
   const { writer: w } = tape;
-  const axis = w.int(1);
+  const axis = w.int(place);
   const tensor = w.out(type, [x.tensor, axis], { ...FLOAT, Tidx: 'int32', keep_dims: keepDims });
-  const shape = keepDims ? x.shape.with(1, 1) : x.shape.toSpliced(1, 1);
+  const shape = keepDims ? x.shape.with(place, 1) : x.shape.toSpliced(place, 1);
   return tape.record([x], { tensor, shape }, (dy) => [
     () => {
       const size = shapeOf(w, x.tensor);

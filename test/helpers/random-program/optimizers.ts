@@ -23,6 +23,7 @@ export class Optimizer {
   readonly #spec: OptimizerSpec;
   readonly #scope: string;
   readonly #updates: Operation[] = [];
+  #control: readonly Operation[] = [];
   #powers: readonly ProgramVariable[] | undefined;
 
   constructor(context: OptimizerContext, spec: OptimizerSpec, scope: string) {
@@ -31,8 +32,10 @@ export class Optimizer {
     this.#scope = scope;
   }
 
-  update(variable: ProgramVariable, gradient: ProgramGradient): void {
+  /** After `control`. */
+  update(variable: ProgramVariable, gradient: ProgramGradient, control: readonly Operation[]): void {
     const { writer } = this.#context;
+    this.#control = control;
     const write = () =>
       gradient.kind === 'dense' ? this.#dense(variable, gradient.tensor) : this.#sparse(variable, gradient);
     this.#updates.push(writer.within(`${this.#scope}/update_${variable.name}`, write));
@@ -44,7 +47,9 @@ export class Optimizer {
     if (this.#powers === undefined) return this.#updates;
     const assigned = this.#powers.map((power, i) =>
       writer.within(this.#scope, () => {
-        const read = variables.read(power, this.#updates);
+        const read = variables.areResources
+          ? variables.readAfter(this.#updates, power)
+          : variables.read(power);
         const value = writer
           .add('Mul', [read, writer.float(DECAYS[i]!)], { control: this.#updates })
           .output();
@@ -135,6 +140,7 @@ export class Optimizer {
     return writer.add(variables.flavour(type), [handle.output(), ...inputs], {
       attributes,
       beside: handle.name,
+      control: this.#control,
     });
   }
 
@@ -143,10 +149,10 @@ export class Optimizer {
     const { rate, variables, writer: w, ids } = this.#context;
     if (!variables.areResources) {
       const scaled = w.out('Mul', [values, rate]);
-      return variables.scatter('Sub', variable, { indices, values: scaled, ids });
+      return variables.scatter('Sub', variable, { indices, values: scaled, ids }, this.#control);
     }
     const scaled = w.out('Mul', [w.out('Neg', [values]), rate]);
-    return variables.scatter('Add', variable, { indices, values: scaled, ids });
+    return variables.scatter('Add', variable, { indices, values: scaled, ids }, this.#control);
   }
 
   /** Each row once. */
@@ -187,7 +193,10 @@ export class Optimizer {
     const [first, second] = moments;
     const root = w.out('AddV2', [w.out('Sqrt', [second!.read]), w.float(EPSILON)]);
     const change = w.out('RealDiv', [w.out('Mul', [corrected, first!.read]), root]);
-    const update = variables.assign('Sub', variable, change, { beside: variable.name });
+    const update = variables.assign('Sub', variable, change, {
+      beside: variable.name,
+      control: this.#control,
+    });
     const control = [update, ...moments.map(({ read }) => read.operation)];
     return w.add('NoOp', [], { attributes: {}, control, beside: variable.name });
   }
@@ -198,7 +207,7 @@ export class Optimizer {
     const decayed = variables.assign('', slot, w.out('Mul', [variables.read(slot), decay]));
     const added = variables.scatter('Add', slot, { indices, values: fresh, ids }, [decayed]);
     // A change of a reference gives the reference back.
-    return { read: variables.areResources ? variables.read(slot, [decayed, added]) : added.output() };
+    return { read: variables.areResources ? variables.readAfter([decayed, added], slot) : added.output() };
   }
 
   #slot({ name, shape }: ProgramVariable, suffix: string, initial: number): ProgramVariable {

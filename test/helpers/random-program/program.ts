@@ -1,6 +1,5 @@
 /** From the description of a random program to its graph, with everything that training it needs to know. */
 import { attr, type DType, elementCount, encodeGraphDef, type Tensor } from '../../../src/graph/index.js';
-import { changed } from './changes.js';
 import {
   activate,
   biasAdd,
@@ -12,9 +11,9 @@ import {
   mean,
   reduce,
 } from './operations.js';
-import { Optimizer } from './optimizers.js';
 import { signed } from './random.js';
 import type { LayerSpec, ProgramSpec } from './spec.js';
+import { TRAIN_OP, writeStep } from './step.js';
 import { type ProgramGradient, Tape, type Value } from './tape.js';
 import { type ProgramVariable, Variables } from './variables.js';
 import { GraphWriter } from './writer.js';
@@ -48,7 +47,7 @@ export interface Program {
 
 /** What every program fetches in a step. */
 export const LOSS = 'loss:0';
-export const TRAIN_OP = 'train_op';
+export { TRAIN_OP };
 
 /** `isolated`: gradients go through an Identity each, which can be fed without anything else being changed. */
 export function makeProgram(spec: ProgramSpec, { isolated }: { readonly isolated: boolean }): Program {
@@ -57,8 +56,6 @@ export function makeProgram(spec: ProgramSpec, { isolated }: { readonly isolated
 
 type Dense = Extract<LayerSpec, { kind: 'dense' }>;
 type Embedding = Extract<LayerSpec, { kind: 'embedding' }>;
-
-const RATE = 0.25;
 
 class ProgramMaker {
   readonly #spec: ProgramSpec;
@@ -74,7 +71,7 @@ class ProgramMaker {
     this.#spec = spec;
     this.#isolated = isolated;
     this.#variables = new Variables(this.#writer, spec.variables);
-    this.#tape = new Tape(this.#writer, this.#variables, spec.ids);
+    this.#tape = new Tape(this.#writer, this.#variables, spec.ids, spec.bareIds);
   }
 
   make(): Program {
@@ -94,7 +91,11 @@ class ProgramMaker {
         this.#isolate(variable, gradient),
       ]),
     );
-    const fedRate = this.#train(gradients);
+    const fedRate = writeStep(this.#spec, gradients, {
+      writer: w,
+      variables: this.#variables,
+      batch: this.#inputs.get('x')!.value.tensor,
+    });
     return {
       spec: this.#spec,
       graph: encodeGraphDef(w.graph),
@@ -134,7 +135,12 @@ class ProgramMaker {
           tape.read(this.#variable(`${name}/scale`, layer.scalar ? [] : [width])),
         );
       case 'center':
-        return binary(tape, 'Sub', hidden, reduce(tape, layer.reduction, hidden, true));
+        return binary(
+          tape,
+          'Sub',
+          hidden,
+          reduce(tape, hidden, { type: layer.reduction, axis: layer.axis, keepDims: true }),
+        );
       case 'residual':
         return binary(tape, 'AddV2', hidden, activate(tape, layer.activation, hidden));
       case 'embedding':
@@ -172,7 +178,7 @@ class ProgramMaker {
     const [count] = table.shape;
     const ids = this.#input(`ids_${count}_${words}`, this.#spec.ids, words === 0 ? [] : [words], count!);
     const found = tape.gather(table, ids);
-    const values = words === 0 ? found : reduce(tape, reduction, found, false);
+    const values = words === 0 ? found : reduce(tape, found, { type: reduction, axis: 1, keepDims: false });
     return values.shape[1] === hidden.shape[1]
       ? binary(tape, 'AddV2', hidden, values)
       : concat(tape, hidden, values);
@@ -217,57 +223,6 @@ class ProgramMaker {
       indices: through(gradient.indices, 'indices', this.#spec.ids),
       values: through(gradient.values, 'values', 'float32'),
     };
-  }
-
-  /** Updates, and `train_op` after all of them. Gives the tensor that a rate is fed to. */
-  #train(gradients: ReadonlyMap<ProgramVariable, ProgramGradient>): string | undefined {
-    const w = this.#writer;
-    const { rate: kind, optimizers, average, change, ids } = this.#spec;
-    const step = kind === 'decayed' ? this.#variables.makeCounter('global_step') : undefined;
-    const rate = step === undefined ? this.#rate() : this.#decayed(step);
-    const all = optimizers.map(
-      (optimizer, i) =>
-        new Optimizer({ writer: w, variables: this.#variables, rate, ids }, optimizer, `train_${i}`),
-    );
-    const applied = changed(change, gradients, { writer: w, variables: this.#variables });
-    for (const [i, [variable, gradient]] of [...applied].entries())
-      all[i % all.length]!.update(variable, gradient);
-    const done = all.flatMap((optimizer) => optimizer.finish());
-    if (average) done.push(w.within('average', () => this.#average()));
-    if (step === undefined) w.add('NoOp', [], { attributes: {}, control: done, name: TRAIN_OP });
-    else {
-      const group = w.add('NoOp', [], { attributes: {}, control: done, name: 'update' });
-      this.#variables.assign('Add', step, w.long(1n), { control: [group], name: TRAIN_OP });
-    }
-    return kind === 'fed' ? rate.name : undefined;
-  }
-
-  #rate(): Tensor {
-    return this.#spec.rate === 'fed'
-      ? this.#writer.placeholder('rate', 'float32', [])
-      : this.#writer.float(RATE);
-  }
-
-  #decayed(step: ProgramVariable): Tensor {
-    const w = this.#writer;
-    return w.within('rate', () => {
-      const read = this.#variables.read(step);
-      const count = w.out('Cast', [read], { SrcT: 'int64', DstT: 'float32', Truncate: false });
-      return w.out('RealDiv', [w.float(RATE), w.out('AddV2', [w.float(1), count])]);
-    });
-  }
-
-  /** A tenth of the way to the mean of this batch. */
-  #average() {
-    const w = this.#writer;
-    const average = this.#variables.make('average', [this.#spec.features], 0);
-    const batch = w.out('Mean', [this.#inputs.get('x')!.value.tensor, w.int([0])], {
-      T: 'float32',
-      Tidx: 'int32',
-      keep_dims: false,
-    });
-    const difference = w.out('Sub', [this.#variables.read(average), batch]);
-    return this.#variables.assign('Sub', average, w.out('Mul', [difference, w.float(0.1)]));
   }
 }
 

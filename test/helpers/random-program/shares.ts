@@ -1,6 +1,6 @@
 /** What random programs are fed: by task and step, and the share of each replica. */
 import type { TensorData } from '../../../src/runtime/index.js';
-import type { TrainingSpec } from './arbitrary.js';
+import { replicasOf, type TrainingSpec } from './arbitrary.js';
 import type { Program, ProgramInput } from './program.js';
 import { signed, uniform } from './random.js';
 
@@ -23,7 +23,7 @@ export function rateOf({ fedRate }: Program, step: number): Feeds {
 /** The shares of a task's replicas: sizes differ by at most one, the larger first. */
 export function sharesOf(program: Program, spec: TrainingSpec, task: number, step: number): readonly Feeds[] {
   const whole = batch(program, { rows: rowsOf(spec, task, step), task, step });
-  const count = spec.layout[task]!;
+  const count = replicasOf(spec)[task]!;
   return Array.from({ length: count }, (_, replica) => {
     const slices = Object.entries(whole).map(([name, value]) => [name, sliceOf(value, replica, count)]);
     return { ...Object.fromEntries(slices), ...rateOf(program, step) };
@@ -31,8 +31,9 @@ export function sharesOf(program: Program, spec: TrainingSpec, task: number, ste
 }
 
 /** At least one for each replica. */
-function rowsOf({ layout, rows, areEven }: TrainingSpec, task: number, step: number): number {
-  const replicas = layout[task]!;
+function rowsOf(spec: TrainingSpec, task: number, step: number): number {
+  const { rows, areEven } = spec;
+  const replicas = replicasOf(spec)[task]!;
   if (areEven) return replicas * rows[step % rows.length]!;
   return replicas - 1 + rows[(task + 2 * step) % rows.length]!;
 }

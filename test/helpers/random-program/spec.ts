@@ -26,8 +26,8 @@ export type LayerSpec =
     }
   /** Times a vector of the width, or a scalar. */
   | { readonly kind: 'scale'; readonly scalar: boolean }
-  /** Minus the mean (or the sum) over each example. */
-  | { readonly kind: 'center'; readonly reduction: 'Mean' | 'Sum' }
+  /** Minus the mean (or the sum) over each example, or, with axis 0, over the batch. */
+  | { readonly kind: 'center'; readonly reduction: 'Mean' | 'Sum'; readonly axis: 0 | 1 }
   | { readonly kind: 'residual'; readonly activation: Activation }
   | {
       readonly kind: 'embedding';
@@ -57,11 +57,18 @@ export interface ProgramSpec {
   /** Adds the L2 norm of the first variable to the loss. */
   readonly penalty: boolean;
   readonly ids: 'int32' | 'int64';
+  /** Ids that are a vector are row indices of a gradient as they stand. */
+  readonly bareIds: boolean;
   /** Variables take turns. */
   readonly optimizers: readonly OptimizerSpec[];
   readonly rate: 'constant' | 'fed' | 'decayed';
   /** What happens to gradients before the update. */
   readonly change: 'none' | 'clip-by-global-norm' | 'clip-by-value' | 'decay';
+  /** Takes a part of each variable away before it is updated. */
+  readonly shrinks: boolean;
+  /** Keeps a running average of a variable as it is after the update. */
+  readonly shadow: boolean;
+  readonly counts: boolean;
   /** A running average of the batch, which nothing trains. */
   readonly average: boolean;
   /** Whether gradient pairs are given, or left to be found. */

@@ -35,34 +35,51 @@ export type StrategyChoice =
       readonly builder: string;
       readonly options: Readonly<Record<string, string | number | boolean>>;
     }
-  | { readonly kind: 'custom'; readonly plans: readonly PlanChoice[] };
+  | {
+      readonly kind: 'custom';
+      /** Only the first device of each task computes. */
+      readonly oneEach: boolean;
+      readonly plans: readonly PlanChoice[];
+    };
 
 export function strategyOf(choice: StrategyChoice, summary: ModelSummary, cluster: ClusterSpec): Strategy {
   const strategy =
-    choice.kind === 'builder' ? builtBy(choice, summary, cluster) : custom(choice.plans, summary, cluster);
+    choice.kind === 'builder' ? builtBy(choice, summary, cluster) : custom(choice, summary, cluster);
   return parseStrategy(printStrategy(strategy));
 }
 
-/** Variables here are small: they are split however few bytes a shard has. */
+/**
+ * Variables here are small: they are split however few bytes a shard has. Without `sync` several tasks come to what nobody can tell, and there
+ * are no proxies.
+ */
 function builtBy(
   { builder, options }: Extract<StrategyChoice, { kind: 'builder' }>,
   summary: ModelSummary,
   cluster: ClusterSpec,
 ): Strategy {
-  const { shards, seed, ...rest } = options;
+  const { shards, seed, sync, proxy, ...rest } = options;
   const split = builder.includes('partitioned')
     ? { minShardBytes: 1, ...(shards === undefined ? {} : { shards }) }
     : {};
   const drawn = builder.startsWith('random') && seed !== undefined ? { seed } : {};
-  return findBuilder(JSON.stringify({ builder, ...rest, ...split, ...drawn })).build(summary, cluster);
+  const kept = sync === false && cluster.tasks.length === 1 ? { sync } : proxy === undefined ? {} : { proxy };
+  return findBuilder(JSON.stringify({ builder, ...rest, ...split, ...drawn, ...kept })).build(
+    summary,
+    cluster,
+  );
 }
 
-function custom(choices: readonly PlanChoice[], { variables }: ModelSummary, cluster: ClusterSpec): Strategy {
+function custom(
+  { oneEach, plans }: Extract<StrategyChoice, { kind: 'custom' }>,
+  { variables }: ModelSummary,
+  cluster: ClusterSpec,
+): Strategy {
+  const devices = replicaDevices(cluster).filter(({ index }) => !oneEach || index === 0);
   return {
     format: 1,
     builder: 'custom',
-    replicas: replicaDevices(cluster).map(({ name }) => name),
-    variables: variables.map((variable, i) => planOf(choices, i, variable, cluster)),
+    replicas: devices.map(({ name }) => name),
+    variables: variables.map((variable, i) => planOf(plans, i, variable, cluster)),
   };
 }
 

@@ -31,7 +31,7 @@ interface Step {
 interface Lookup {
   readonly result: Value;
   readonly table: ProgramVariable;
-  readonly ids: Tensor;
+  readonly ids: Value;
   readonly scope: string;
 }
 
@@ -48,6 +48,7 @@ export class Tape {
     readonly writer: GraphWriter,
     readonly variables: Variables,
     readonly idsType: DType,
+    readonly bareIds: boolean,
   ) {}
 
   input(tensor: Tensor, shape: readonly number[]): Value {
@@ -74,7 +75,7 @@ export class Tape {
   gather(table: ProgramVariable, ids: Value): Value {
     const tensor = this.variables.gather(table, ids.tensor, this.idsType);
     const result = { tensor, shape: [...ids.shape, ...table.shape.slice(1)], isTrained: true };
-    this.#steps.push({ scope: tensor.operation.name, table, ids: ids.tensor, result });
+    this.#steps.push({ scope: tensor.operation.name, table, ids, result });
     return result;
   }
 
@@ -136,14 +137,13 @@ export class Tape {
   #slices({ table, ids }: Lookup, dy: Tensor): { indices: Tensor; values: Tensor } {
     const w = this.writer;
     const T = this.idsType;
-    const size = w.out('Size', [ids], { T, out_type: 'int32' });
+    const size = w.out('Size', [ids.tensor], { T, out_type: 'int32' });
     const count = w.out('ExpandDims', [size, w.int(0)], { T: 'int32', Tdim: 'int32' });
     const row = w.int(table.shape.slice(1));
     const shape = w.out('ConcatV2', [count, row, w.int(0)], { T: 'int32', Tidx: 'int32', N: 2 });
-    return {
-      values: w.out('Reshape', [dy, shape], { T: 'float32', Tshape: 'int32' }),
-      indices: w.out('Reshape', [ids, count], { T, Tshape: 'int32' }),
-    };
+    const values = w.out('Reshape', [dy, shape], { T: 'float32', Tshape: 'int32' });
+    if (this.bareIds && ids.shape.length === 1) return { values, indices: ids.tensor };
+    return { values, indices: w.out('Reshape', [ids.tensor, count], { T, Tshape: 'int32' }) };
   }
 
   #whole({ shape }: ProgramVariable, { dense, slices }: Collected): ProgramGradient {

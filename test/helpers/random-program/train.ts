@@ -10,7 +10,7 @@ import type { OracleStep } from '../fixtures.js';
 import { nodesOf, taskLoss } from '../layouts.js';
 import type { FileTensor } from '../tensor-file.js';
 import { sumTolerance } from '../tolerance.js';
-import type { TrainingSpec } from './arbitrary.js';
+import { replicasOf, type TrainingSpec } from './arbitrary.js';
 import { oracleFor } from './oracle.js';
 import { LOSS, makeProgram, type Program, TRAIN_OP } from './program.js';
 import { batchOf } from './shares.js';
@@ -22,11 +22,14 @@ import { weightsOf } from './weighted-mean.js';
  * no sum of those of the examples, and where its update takes none.
  */
 export function reasonToRefuse({ program, strategy }: TrainingSpec): string | undefined {
-  if (program.pairs === 'found') {
-    if (program.change.startsWith('clip')) return 'the gradient before it is clipped is asked for';
-    const isComposed = program.optimizers.some(({ kind }) => kind === 'adam');
-    const isSparse = program.layers.some(({ kind }) => kind === 'embedding');
-    if (isComposed && isSparse) return 'the gradient of a composed optimizer is asked for';
+  const { pairs, change, shrinks, layers, optimizers } = program;
+  const isFound = pairs === 'found';
+  if (isFound && change.startsWith('clip')) return 'the gradient before it is clipped is asked for';
+  if (layers.some(({ kind }) => kind === 'embedding')) {
+    const isComposed = optimizers.some(({ kind }) => kind === 'adam');
+    if (isFound && isComposed) return 'the gradient of a composed optimizer is asked for';
+    if (isFound && shrinks) return 'the gradient of a variable that is assigned to as well is asked for';
+    if (isComposed && shrinks) return 'two assignments follow the gradient of a composed optimizer';
   }
   const plans = strategy.kind === 'custom' ? strategy.plans : [];
   const kinds = new Set(plans.map(({ isCollective }) => isCollective));
@@ -66,7 +69,7 @@ async function open(program: Program, spec: TrainingSpec): Promise<Opened> {
   const cluster = resolveCluster(makeResourceSpec(resources));
   const summary = summarize(readTrainingGraph(decodeGraphFile(graph), { gradients }));
   const strategy = strategyOf(spec.strategy, summary, cluster);
-  const unevenBatches = spec.areEven && new Set(spec.layout).size === 1 ? 'refuse' : 'allow';
+  const unevenBatches = spec.areEven && new Set(replicasOf(spec)).size === 1 ? 'refuse' : 'allow';
   const session = await openSession({ graph, gradients, resources, strategy, unevenBatches });
   return { session, strategy };
 }
@@ -85,7 +88,7 @@ function oracleOf(spec: TrainingSpec, strategy: Strategy): Promise<readonly Orac
   const weights = new Map(
     [...program.gradients.keys()].map((name) => [
       name,
-      weightsOf(plans.get(name)!, program.shapes.get(name)!, spec.layout),
+      weightsOf(plans.get(name)!, program.shapes.get(name)!, replicasOf(spec)),
     ]),
   );
   return oracleFor(program, spec, weights);
@@ -109,7 +112,7 @@ async function compare(
     // Weights differ by rounding from the second step on.
     if (step > 0) continue;
     for (const [task, result] of results.entries()) {
-      const [loss, fetched] = [taskLoss(oracle[1]!, spec.layout, task), Number(result[LOSS]!.data[0])];
+      const [loss, fetched] = [taskLoss(oracle[1]!, replicasOf(spec), task), Number(result[LOSS]!.data[0])];
       // Losses are means of what may be any small difference of larger numbers.
       if (Math.abs(fetched - loss) > sumTolerance(LOSS_TERMS, 1 + Math.abs(loss)))
         differences.push(`loss of task ${task}: ${fetched}, not ${loss}`);

@@ -49,10 +49,15 @@ export class Variables {
   }
 
   /** Resources are read by an operation of its own each time. */
-  read(variable: ProgramVariable, control: readonly Operation[] = []): Tensor {
-    const { dtype, handle } = variable;
-    if (!this.#isResource) return this.#reads.get(variable)!;
-    return this.#writer.add('ReadVariableOp', [handle.output()], { attributes: { dtype }, control }).output();
+  read(variable: ProgramVariable): Tensor {
+    return this.#isResource ? this.readAfter([], variable) : this.#reads.get(variable)!;
+  }
+
+  readAfter(control: readonly Operation[], { dtype, handle }: ProgramVariable): Tensor {
+    const [type, attributes] = this.#isResource
+      ? (['ReadVariableOp', { dtype }] as const)
+      : (['Identity', { T: dtype }] as const);
+    return this.#writer.add(type, [handle.output()], { attributes, control }).output();
   }
 
   assign(
