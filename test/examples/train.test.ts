@@ -67,7 +67,7 @@ test.serial(
 
 test.serial('with both jobs each has a trace of its own, and no file is left empty', async (t) => {
   const folder = temporaryFolder(t);
-  const args = ['--workers', '1', '--epochs', '1', '--batch', '4800'];
+  const args = ['--workers', '1', '--epochs', '1', '--batch', '480'];
   const { code, stderr } = await train(...args, '--trace', join(folder, 'trace.json'));
   t.is(code, 0, stderr);
   t.deepEqual(readdirSync(folder).sort(), ['trace.mnist.json', 'trace.spam.json']);

@@ -65,7 +65,11 @@ export class TaskClient {
     this.#inBackground = options.loop !== null;
     this.#record = options.record;
     this.#events = events;
-    this.worker = new Worker(new URL('./task-thread.js', import.meta.url), { workerData: options });
+    // Without the program's own flags: what `--import` names is not for threads that run none of its code.
+    this.worker = new Worker(new URL('./task-thread.js', import.meta.url), {
+      workerData: options,
+      execArgv: [],
+    });
     this.worker.on('message', (message: FromTask) => this.#receive(message));
     this.worker.on('error', (error) => events.died(this.#died(`died: ${errorMessage(error)}`, error)));
     this.worker.on('exit', (code) => events.died(this.#died(`ended by itself with exit code ${code}`)));
