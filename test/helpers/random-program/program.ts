@@ -40,6 +40,8 @@ export interface Program {
   readonly fedRate: string | undefined;
   readonly gradients: ReadonlyMap<string, GradientNames>;
   readonly shapes: ReadonlyMap<string, readonly number[]>;
+  /** Variable -> the tensor that reads it. */
+  readonly reads: Readonly<Record<string, string>>;
   readonly initializers: readonly string[];
   /** Variables that every task has for itself, with values of its own. */
   readonly local: ReadonlySet<string>;
@@ -103,6 +105,7 @@ class ProgramMaker {
       fedRate,
       gradients: new Map([...gradients].map(([{ name }, gradient]) => [name, namesOf(gradient)])),
       shapes: new Map(this.#variables.all.map(({ name, shape }) => [name, shape])),
+      reads: Object.fromEntries(this.#variables.all.map(({ name, value }) => [name, value.name])),
       initializers: this.#variables.all.map(({ initializer }) => initializer.name),
       local: new Set(this.#spec.average ? ['average'] : []),
     };

@@ -54,9 +54,9 @@ class StepWriter {
     const { optimizers, change, ids, shrinks } = this.#spec;
     const context = { writer: this.#writer, variables: this.#variables };
     const all = optimizers.map((spec, i) => new Optimizer({ ...context, rate, ids }, spec, `train_${i}`));
-    const computed = [...gradients.values()].map(operationOf);
-    const changedGradients = [...changed(change, gradients, context)];
-    for (const [i, [variable, gradient]] of changedGradients.entries()) {
+    const applied = changed(change, gradients, context);
+    const computed = [...applied.values()].map(operationOf);
+    for (const [i, [variable, gradient]] of [...applied].entries()) {
       const before = shrinks
         ? [this.#writer.within('shrink', () => this.#shrink(variable, rate, computed))]
         : [];

@@ -53,7 +53,7 @@ export async function trainRandom(spec: TrainingSpec): Promise<Outcome> {
     throw error;
   }
   await using session = opened.session;
-  const oracle = await oracleOf(spec, opened.strategy);
+  const oracle = await expectedOf(spec, opened.strategy);
   return { kind: 'trained', differences: await compare(session, program, spec, oracle) };
 }
 
@@ -64,17 +64,17 @@ interface Opened {
 
 async function open(program: Program, spec: TrainingSpec): Promise<Opened> {
   const { graph } = program;
-  const gradients = spec.program.pairs === 'given' ? pairsOf(program) : [];
-  const resources = { nodes: nodesOf(spec.layout) };
-  const cluster = resolveCluster(makeResourceSpec(resources));
-  const summary = summarize(readTrainingGraph(decodeGraphFile(graph), { gradients }));
-  const strategy = strategyOf(spec.strategy, summary, cluster);
+  const gradients = pairsOf(program);
+  const strategy = strategyFor(program, spec);
   const unevenBatches = spec.areEven && new Set(replicasOf(spec)).size === 1 ? 'refuse' : 'allow';
+  const resources = { nodes: nodesOf(spec.layout) };
   const session = await openSession({ graph, gradients, resources, strategy, unevenBatches });
   return { session, strategy };
 }
 
-function pairsOf({ gradients }: Program): readonly string[] {
+/** Gradient pairs as texts, where they are given. */
+export function pairsOf({ spec, gradients }: Program): readonly string[] {
+  if (spec.pairs === 'found') return [];
   return [...gradients].map(([name, gradient]) =>
     gradient.kind === 'dense'
       ? `${name}|${gradient.tensor}`
@@ -82,7 +82,15 @@ function pairsOf({ gradients }: Program): readonly string[] {
   );
 }
 
-function oracleOf(spec: TrainingSpec, strategy: Strategy): Promise<readonly OracleStep[]> {
+/** @throws GradsyncError where pairs cannot be found. */
+export function strategyFor(program: Program, spec: TrainingSpec): Strategy {
+  const cluster = resolveCluster(makeResourceSpec({ nodes: nodesOf(spec.layout) }));
+  const training = readTrainingGraph(decodeGraphFile(program.graph), { gradients: pairsOf(program) });
+  return strategyOf(spec.strategy, summarize(training), cluster);
+}
+
+/** What one process comes to under a strategy, step by step. */
+export function expectedOf(spec: TrainingSpec, strategy: Strategy): Promise<readonly OracleStep[]> {
   const program = makeProgram(spec.program, { isolated: true });
   const plans = new Map(strategy.variables.map((plan) => [plan.variable, plan]));
   const weights = new Map(

@@ -8,13 +8,14 @@ export interface ProgramVariable {
   readonly dtype: DType;
   readonly handle: Operation;
   readonly initializer: Operation;
+  /** The read that an export has for every variable. */
+  readonly value: Tensor;
 }
 
 export class Variables {
   readonly all: ProgramVariable[] = [];
   readonly #writer: GraphWriter;
   readonly #isResource: boolean;
-  readonly #reads = new Map<ProgramVariable, Tensor>();
 
   constructor(writer: GraphWriter, kind: 'resource' | 'reference') {
     this.#writer = writer;
@@ -50,7 +51,7 @@ export class Variables {
 
   /** Resources are read by an operation of its own each time. */
   read(variable: ProgramVariable): Tensor {
-    return this.#isResource ? this.readAfter([], variable) : this.#reads.get(variable)!;
+    return this.#isResource ? this.readAfter([], variable) : variable.value;
   }
 
   readAfter(control: readonly Operation[], { dtype, handle }: ProgramVariable): Tensor {
@@ -113,15 +114,11 @@ export class Variables {
       attributes: values,
       beside,
     });
-    const variable = { name, shape, dtype, handle, initializer };
-    if (!this.#isResource) {
-      const read = w.add('Identity', [handle.output()], {
-        name: `${name}/read`,
-        attributes: { T: dtype },
-        beside,
-      });
-      this.#reads.set(variable, read.output());
-    }
+    const [read, settings] = this.#isResource
+      ? (['ReadVariableOp', { name: `${name}/Read/ReadVariableOp`, attributes: { dtype } }] as const)
+      : (['Identity', { name: `${name}/read`, attributes: { T: dtype }, beside }] as const);
+    const value = w.add(read, [handle.output()], settings).output();
+    const variable = { name, shape, dtype, handle, initializer, value };
     this.all.push(variable);
     return variable;
   }
