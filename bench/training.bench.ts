@@ -200,7 +200,7 @@ const SINGLE = 'mnist cnn, 1 worker';
 export const TRAINING_CASES: readonly BenchCase[] = [
   {
     name: SYNCHRONOUS,
-    sizes: [64, 128, BATCH].map((batch) => `${WORKERS} workers, batch ${batch}`),
+    sizes: [64, 128, BATCH, 512].map((batch) => `${WORKERS} workers, batch ${batch}`),
     run: runSynchronous,
   },
   { name: OVERHEAD, sizes: [64, BATCH].map((batch) => `1 worker, batch ${batch}`), run: runOverhead },
