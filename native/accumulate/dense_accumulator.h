@@ -70,6 +70,7 @@ class DenseAccumulator : public std::enable_shared_from_this<DenseAccumulator> {
   struct Gradient {
     Lease lease;
     [[nodiscard]] std::size_t bytes() const { return lease.bytes(); }
+    [[nodiscard]] bool Fits(const Gradient& other) const { return SameShape(lease.shape(), other.lease.shape()); }
     [[nodiscard]] TensorView view() const { return lease.view(); }
     // Its elements to change.
     [[nodiscard]] StatusOr<Tensor*> MakeOwn() { return lease.MakeOwn(); }

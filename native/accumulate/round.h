@@ -67,8 +67,8 @@ class RoundControl {
   virtual Status Update(const std::function<void()>& change) = 0;
 };
 
-// `Payload` is movable, has `std::size_t bytes() const` and `Status Scale(double factor)`, which multiplies it (a copy, where its memory is
-// lent by a caller); `Result` is what a take
+// `Payload` is movable, has `std::size_t bytes() const`, `bool Fits(const Payload& other) const`, which says whether both may be in one
+// round, and `Status Scale(double factor)`, which multiplies it (a copy, where its memory is lent by a caller); `Result` is what a take
 // gives.
 template <typename Payload, typename Result>
 class Round : public RoundControl, public std::enable_shared_from_this<Round<Payload, Result>> {
@@ -98,8 +98,8 @@ class Round : public RoundControl, public std::enable_shared_from_this<Round<Pay
   Cancellation TakeRound(std::int64_t required, Deadline deadline, RoundCallback callback);
   // The same before the reduction, late contributions scaled already: for whoever does more with them than reduce.
   Cancellation TakeBatch(std::int64_t required, Deadline deadline, BatchCallback callback);
-  // As though the batch had not been taken, but for contributions that were told to be stale since. A rule that counts its rounds itself
-  // abandons the round instead (CompletionRule::Reopen).
+  // As though the batch had not been taken, but for contributions that were told to be stale since. Dropped where contributions that came
+  // since do not fit beside it (another shape). A rule that counts its rounds itself abandons the round instead (CompletionRule::Reopen).
   void Return(Batch<Payload> batch);
   Status Update(const std::function<void()>& change) override;
 

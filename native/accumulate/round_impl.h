@@ -226,6 +226,9 @@ template <typename Payload, typename Result>
 void Round<Payload, Result>::Return(Batch<Payload> batch) {
   // After a shutdown there is nothing to return to.
   static_cast<void>(Update([&] {
+    const auto since = open_.find(rule_->current());
+    const bool fits = since == open_.end() || since->second.empty() || batch.slots.front().payload.Fits(since->second.front().payload);
+    if (!fits) return rule_->Abandon(batch.step);
     if (!rule_->Reopen(batch.step, static_cast<std::int64_t>(batch.slots.size()))) return;
     // Before those that came since, as they did.
     Slots& slots = open_[rule_->current()];

@@ -29,6 +29,10 @@ struct SparseGradient {
   kernels::IndexList list;  // a view of them
   Lease values;             // [n, ...]
   [[nodiscard]] std::size_t bytes() const { return indices.bytes() + values.bytes(); }
+  // Rows of one shape.
+  [[nodiscard]] bool Fits(const SparseGradient& other) const {
+    return SameShape(Dims(values.shape()).subspan(1), Dims(other.values.shape()).subspan(1));
+  }
   Status Scale(double factor) {
     GRADSYNC_ASSIGN_OR_RETURN(Tensor* const own, values.MakeOwn());
     return ScaleTensor(*own, factor);

@@ -172,3 +172,24 @@ test('bad updates are refused, and name what is wrong', async (t) => {
   const stranger = variable(sessionOf(t), 'x', [SIZE], 0);
   refused([{ ...update, variable: stranger }], /expected objects of the session/);
 });
+
+test('gradients that a cancelled step had taken do not enter a round of another shape', async (t) => {
+  const session = sessionOf(t);
+  const free = (key: string) =>
+    session.denseAccumulator(key, { dtype: 'float32', shape: null, reduction: 'sum' });
+  const [first, second] = [free('first'), free('second')];
+  const update = (name: string, accumulator: NativeUpdate['accumulator']): NativeUpdate => ({
+    variable: variable(session, name, [2], 0),
+    slots: [],
+    optimizer: { kind: 'gradientDescent', alpha: 1 },
+    accumulator,
+    numRequired: 1,
+  });
+  const step = session.fusedStep([update('a', first), update('b', second)], PATIENT);
+  const many = 1 << 20;
+  first.apply(0, 0, new Float32Array(many), [many]);
+  first.apply(1, 1, floats(1, 2), [2]);
+  step.cancel();
+  await t.throwsAsync(step.promise, { code: 'CANCELLED' });
+  t.deepEqual((await first.take(1, PATIENT).promise).data, floats(1, 2));
+});

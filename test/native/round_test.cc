@@ -14,6 +14,7 @@ namespace {
 struct Bytes {
   std::size_t size;
   [[nodiscard]] std::size_t bytes() const { return size; }
+  [[nodiscard]] static bool Fits(const Bytes& /*other*/) { return true; }
   static Status Scale(double /*factor*/) { return OkStatus(); }
 };
 using IntRound = Round<Bytes, int>;

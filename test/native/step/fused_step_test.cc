@@ -258,6 +258,33 @@ TEST_F(FusedStepTest, ADeadlineGivesBackWhatWasTaken) {
   EXPECT_EQ(dense_gradients_->GlobalStep(), 1);
 }
 
+// Gradients of one round have one shape, whatever came while a step held the round.
+TEST_F(FusedStepTest, WhatWasTakenDoesNotGoBackToARoundOfAnotherShape) {
+  Answer<Step> answer;
+  const Cancellation cancellation = StartFusedStep(DenseAndSparse(), Deadline::Infinite(), services_, answer.Callback());
+  ApplyDense(0, Floats(1000, 1));
+  ApplyDense(1, Floats(1000, 1));
+  ApplyDense(2, {1, 2});
+  cancellation.Cancel();
+  EXPECT_EQ(answer.Wait().status().code(), Code::kCancelled);
+  EXPECT_EQ(dense_gradients_->NumAccumulated(), 1);
+  Answer<StatusOr<Tensor>> taken;
+  dense_gradients_->Take(1, Deadline::Infinite(), taken.Callback());
+  EXPECT_EQ(test::Elements<float>(*taken.Wait()), (Floats{1, 2}));
+}
+
+TEST_F(FusedStepTest, RowsDoNotGoBackToARoundOfAnotherWidth) {
+  Answer<Step> answer;
+  const Cancellation cancellation = StartFusedStep(DenseAndSparse(), Deadline::Infinite(), services_, answer.Callback());
+  ApplySparse(0, {0}, {1});
+  ApplySparse(1, {0}, {1});
+  const test::Array<float> wide{.shape = {1, 1000}, .data = Floats(1000, 1)};
+  EXPECT_TRUE(sparse_gradients_->Apply(1 << 20, 2, Vector(std::vector<std::int64_t>{0}).view(), wide.view(), std::nullopt).ok());
+  cancellation.Cancel();
+  EXPECT_EQ(answer.Wait().status().code(), Code::kCancelled);
+  EXPECT_EQ(sparse_gradients_->NumAccumulated(), 1);
+}
+
 TEST_F(FusedStepTest, CancelEndsTheWait) {
   Answer<Step> answer;
   const Cancellation cancellation = StartFusedStep(DenseAndSparse(), Deadline::Infinite(), services_, answer.Callback());
