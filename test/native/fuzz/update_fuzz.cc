@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "any_optimizer.h"
 #include "fuzz_input.h"
 #include "optimize/dense_update.h"
 #include "optimize/sparse_update.h"
@@ -13,36 +14,6 @@ namespace gradsync::fuzz {
 namespace {
 
 using optimize::Optimizer;
-
-Optimizer AnyOptimizer(FuzzInput& input) {
-  const auto number = [&] { return input.Double(); };
-  switch (input.Integer(0, 11)) {
-    case 0:
-      return kernels::GradientDescent{number()};
-    case 1:
-      return kernels::Momentum{number(), number(), input.Flag()};
-    case 2:
-      return kernels::KerasMomentum{number(), number(), input.Flag()};
-    case 3:
-      return kernels::Adam{number(), number(), number(), number(), number(), number(), input.Flag(), number()};
-    case 4:
-      return kernels::AdamWithAmsgrad{number(), number(), number(), number(), number(), number()};
-    case 5:
-      return kernels::AdaMax{number(), number(), number(), number(), number()};
-    case 6:
-      return kernels::Adagrad{number(), input.Flag()};
-    case 7:
-      return kernels::AdagradV2{number(), number(), input.Flag()};
-    case 8:
-      return kernels::Adadelta{number(), number(), number()};
-    case 9:
-      return kernels::RmsProp{number(), number(), number(), number()};
-    case 10:
-      return kernels::CenteredRmsProp{number(), number(), number(), number()};
-    default:
-      return kernels::Ftrl{number(), number(), number(), number(), number(), input.Flag()};
-  }
-}
 
 // The bytes of all memories, to see that nothing changed.
 std::vector<std::byte> BytesOf(const MutableTensorView& variable, const std::vector<MutableTensorView>& slots) {
