@@ -10,8 +10,13 @@ std::string Borrower::ToString() const {
   return StrCat("accumulator '", accumulator, "' (contributor ", *contributor, ", step ", step, ")");
 }
 
+// Whether both have a byte in common; ranges of none never have.
+bool Lendable::Entry::Overlaps(std::size_t offset, std::size_t bytes) const {
+  return std::max(begin, offset) < std::min(end, offset + bytes);
+}
+
 Lendable::Entries::const_iterator Lendable::FindOverlap(std::size_t offset, std::size_t bytes) const {
-  return std::ranges::find_if(loans_, [&](const Entry& loan) { return offset < loan.end && loan.begin < offset + bytes; });
+  return std::ranges::find_if(loans_, [&](const Entry& loan) { return loan.Overlaps(offset, bytes); });
 }
 
 StatusOr<Lendable::Loan> Lendable::Lend(std::size_t offset, std::size_t bytes, LoanKind kind, Borrower borrower) {
@@ -28,7 +33,7 @@ StatusOr<Lendable::Loan> Lendable::Lend(std::size_t offset, std::size_t bytes, L
 Status Lendable::CheckUse(std::size_t offset, std::size_t bytes, LoanKind use) const {
   const std::lock_guard lock(mutex_);
   for (const Entry& loan : loans_) {
-    if (offset >= loan.end || loan.begin >= offset + bytes) continue;
+    if (!loan.Overlaps(offset, bytes)) continue;
     if (use == LoanKind::kRead && loan.kind == LoanKind::kRead) continue;
     return FailedPrecondition("expected memory that is free to be ", use == LoanKind::kRead ? "read" : "written", " but bytes ", loan.begin,
                               " to ", loan.end, " of it are lent to ", loan.borrower.ToString(), " until that round is taken");

@@ -54,6 +54,8 @@ class Lendable : public std::enable_shared_from_this<Lendable> {
     std::size_t end;
     LoanKind kind;
     Borrower borrower;
+
+    [[nodiscard]] bool Overlaps(std::size_t offset, std::size_t bytes) const;
   };
   using Entries = std::list<Entry>;
   [[nodiscard]] Entries::const_iterator FindOverlap(std::size_t offset, std::size_t bytes) const;

@@ -112,19 +112,29 @@ class PendingStep : public std::enable_shared_from_this<PendingStep> {
   Status status_;
 };
 
+bool HasTwice(std::vector<const void*> objects) {
+  std::ranges::sort(objects, std::less<>{});
+  return std::ranges::adjacent_find(objects) != objects.end();
+}
+
 Status CheckOptions(const FusedStepOptions& options) {
   if (options.updates.empty()) return InvalidArgument("expected a fused step of at least one variable but received none");
   if (options.clip_norm && !(*options.clip_norm > 0 && std::isfinite(*options.clip_norm))) {
     return InvalidArgument("expected a positive, finite clip norm but received ", *options.clip_norm);
   }
   std::vector<const void*> accumulators;
+  std::vector<const void*> variables;
   for (const VariableUpdateSpec& update : options.updates) {
     accumulators.push_back(
         std::visit([](const auto& accumulator) { return static_cast<const void*>(accumulator.get()); }, update.accumulator));
+    variables.push_back(update.variable.get());
+    for (const auto& slot : update.slots) variables.push_back(slot.get());
   }
-  std::ranges::sort(accumulators, std::less<>{});
-  if (std::ranges::adjacent_find(accumulators) != accumulators.end()) {
+  if (HasTwice(std::move(accumulators))) {
     return InvalidArgument("expected an accumulator of its own for every variable of a fused step but received one twice");
+  }
+  if (HasTwice(std::move(variables))) {
+    return InvalidArgument("expected different variables and slots in a fused step but received one twice");
   }
   return OkStatus();
 }

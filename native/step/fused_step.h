@@ -3,9 +3,10 @@
 // or a guard the gradients are read once more before, which is cheaper than a pass that could be taken back (measured: next versions
 // written beside the current ones). Nothing is half done: until every check has passed nothing is written.
 //
-// When it fails while waiting (DEADLINE_EXCEEDED, CANCELLED), what was taken goes back to the accumulators. When it fails on what was taken
-// (shapes that do not fit, a guard that says error), or when a guard skips the step, the contributions are used up and no variable changes.
-// The accumulators' order of reduction and the fixed order of the norm make the result a function of the contributions alone.
+// When it fails while waiting (DEADLINE_EXCEEDED, CANCELLED), what was taken goes back to the accumulators, but for what does not fit
+// beside gradients of another shape that came since. When it fails on what was taken (shapes that do not fit, a guard that says error), or
+// when a guard skips the step, the contributions are used up and no variable changes. The accumulators' order of reduction and the fixed
+// order of the norm make the result a function of the contributions alone.
 //
 // Thread-safe. Owns a reference to all it touches; the Services outlive it. The callback runs once: on a thread of the pool, or, with an
 // error, where that arose (the caller's thread for a refusal, the timer's for a deadline).
@@ -66,7 +67,7 @@ struct FusedStepResult {
 
 using FusedStepCallback = std::function<void(StatusOr<FusedStepResult>)>;
 
-// Begins a step. Refused at once (INVALID_ARGUMENT) without updates, or with an accumulator named twice.
+// Begins a step. Refused at once (INVALID_ARGUMENT) without updates, or with an accumulator, variable or slot named twice.
 Cancellation StartFusedStep(FusedStepOptions options, Deadline deadline, Services& services, FusedStepCallback callback);
 
 }  // namespace gradsync::step

@@ -132,8 +132,9 @@ export interface NativeSession {
   /**
    * One training step of many variables as one call: waits until every accumulator has `numRequired` contributions, then takes, averages,
    * clips, and updates all variables with their slots, each element in one pass over memory. All or nothing: when it fails no variable has
-   * changed; when it fails while waiting (DEADLINE_EXCEEDED, CANCELLED) the contributions are back in their accumulators. Everything is of
-   * this session, and every accumulator and variable is named once.
+   * changed; when it fails while waiting (DEADLINE_EXCEEDED, CANCELLED) the contributions are back in their accumulators, but for those that
+   * do not fit beside gradients of another shape that came since. Everything is of this session, and every accumulator and variable is
+   * named once.
    */
   fusedStep(updates: readonly NativeUpdate[], options: FusedStepOptions): Pending<FusedStepResult>;
 }

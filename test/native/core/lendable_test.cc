@@ -32,6 +32,14 @@ TEST(Lendable, OverlappingLoansAreRefusedAndBothBorrowersNamed) {
   EXPECT_TRUE(memory->Lend(128, 128, LoanKind::kRead, {.accumulator = "b"}).ok());
 }
 
+TEST(Lendable, NoBytesAreInNobodysWay) {
+  const auto memory = Make(64);
+  const auto nothing = memory->Lend(32, 0, LoanKind::kWrite, {.accumulator = "a"});
+  const auto all = memory->Lend(0, 64, LoanKind::kWrite, {.accumulator = "b"});
+  ASSERT_TRUE(nothing.ok() && all.ok());
+  EXPECT_OK(memory->CheckUse(32, 0, LoanKind::kWrite));
+}
+
 TEST(Lendable, ALoanEndsWithItsLastCopy) {
   const auto memory = Make(64);
   Lendable::Loan loan = *memory->Lend(0, 64, LoanKind::kRead, {.accumulator = "a"});

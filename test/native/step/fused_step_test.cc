@@ -320,6 +320,7 @@ TEST_F(FusedStepTest, WhatDoesNotFitChangesNothing) {
   ApplyDense(0, {1, 1});
   ApplySparse(0, {0}, {1});
   EXPECT_EQ(Run(twice).status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(dense_gradients_->NumAccumulated(), 1);  // nothing was taken
   FusedStepOptions clipped = DenseAndSparse();
   clipped.clip_norm = 0;
   EXPECT_EQ(Run(clipped).status().code(), Code::kInvalidArgument);
