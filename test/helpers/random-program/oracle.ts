@@ -36,6 +36,7 @@ export async function oracleFor(
   const plain = await trainer.train();
   const bounds = plain.map(() => new Map<string, number>());
   for (let i = 0; i < PERTURBATIONS; i++) widen(bounds, plain, await trainer.train(i));
+  widenShadows(bounds, plain, program.shadows);
   return plain.map((step, i) => ({ ...step, bounds: bounds[i]! }));
 }
 
@@ -125,6 +126,20 @@ function widen(
     for (const [name, { data }] of variables) {
       const difference = largestDifference(moved[step]!.variables.get(name)!.data, data);
       bounds[step]!.set(name, Math.max(bounds[step]!.get(name) ?? 0, difference));
+    }
+  }
+}
+
+/** What a running average follows has been rounded when it was stored. */
+function widenShadows(
+  bounds: readonly Map<string, number>[],
+  plain: readonly Trained[],
+  shadows: Program['shadows'],
+): void {
+  for (const [step, { variables }] of plain.entries()) {
+    for (const [shadow, name] of shadows) {
+      const rounding = FLOAT32_EPSILON * largestMagnitude(variables.get(name)!.data);
+      bounds[step]!.set(shadow, Math.max(bounds[step]!.get(shadow)!, rounding));
     }
   }
 }

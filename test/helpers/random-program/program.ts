@@ -13,7 +13,7 @@ import {
 } from './operations.js';
 import { signed } from './random.js';
 import type { LayerSpec, ProgramSpec } from './spec.js';
-import { TRAIN_OP, writeStep } from './step.js';
+import { shadowOf, TRAIN_OP, writeStep } from './step.js';
 import { type ProgramGradient, Tape, type Value } from './tape.js';
 import { type ProgramVariable, Variables } from './variables.js';
 import { GraphWriter } from './writer.js';
@@ -43,6 +43,8 @@ export interface Program {
   /** Variable -> the tensor that reads it. */
   readonly reads: Readonly<Record<string, string>>;
   readonly initializers: readonly string[];
+  /** Running averages of variables, by name, and the variable of each. */
+  readonly shadows: ReadonlyMap<string, string>;
   /** Variables that every task has for itself, with values of its own. */
   readonly local: ReadonlySet<string>;
 }
@@ -107,6 +109,9 @@ class ProgramMaker {
       shapes: new Map(this.#variables.all.map(({ name, shape }) => [name, shape])),
       reads: Object.fromEntries(this.#variables.all.map(({ name, value }) => [name, value.name])),
       initializers: this.#variables.all.map(({ initializer }) => initializer.name),
+      shadows: new Map(
+        this.#spec.shadow ? [[...gradients.keys()][0]!.name].map((name) => [shadowOf(name), name]) : [],
+      ),
       local: new Set(this.#spec.average ? ['average'] : []),
     };
   }

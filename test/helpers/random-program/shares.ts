@@ -6,7 +6,7 @@ import { signed, uniform } from './random.js';
 
 export type Feeds = Readonly<Record<string, TensorData>>;
 
-const RATES = [0.25, 0.125, 0.5];
+const RATES = [0.05, 0.025, 0.1];
 
 /** The batch of a task. */
 export function batchOf(program: Program, spec: TrainingSpec, task: number, step: number): Feeds {

@@ -9,6 +9,11 @@ import type { GraphWriter } from './writer.js';
 
 export const TRAIN_OP = 'train_op';
 
+/** The name of a variable's running average. */
+export function shadowOf(variable: string): string {
+  return `${variable}/shadow`;
+}
+
 type Gradients = ReadonlyMap<ProgramVariable, ProgramGradient>;
 
 interface StepContext {
@@ -18,7 +23,8 @@ interface StepContext {
   readonly batch: Tensor;
 }
 
-const RATE = 0.25;
+/** Small enough that few programs diverge. */
+const RATE = 0.05;
 
 /** Gives the name of the tensor that a rate is fed to. */
 export function writeStep(spec: ProgramSpec, gradients: Gradients, context: StepContext): string | undefined {
@@ -107,7 +113,7 @@ class StepWriter {
 
   /** A tenth of the way to what the variable is after its update. */
   #shadow(variable: ProgramVariable, done: readonly Operation[]): Operation {
-    const shadow = this.#variables.make(`${variable.name}/shadow`, variable.shape, 0, variable.name);
+    const shadow = this.#variables.make(shadowOf(variable.name), variable.shape, 0, variable.name);
     return this.#approach(shadow, this.#variables.readAfter(done, variable), this.#variables.read(shadow));
   }
 

@@ -9,7 +9,7 @@ import { differencesFromOracle } from '../equivalence.js';
 import type { OracleStep } from '../fixtures.js';
 import { nodesOf, taskLoss } from '../layouts.js';
 import type { FileTensor } from '../tensor-file.js';
-import { sumTolerance } from '../tolerance.js';
+import { largestMagnitude, sumTolerance } from '../tolerance.js';
 import { replicasOf, type TrainingSpec } from './arbitrary.js';
 import { oracleFor } from './oracle.js';
 import { LOSS, makeProgram, type Program, TRAIN_OP } from './program.js';
@@ -111,6 +111,7 @@ async function compare(
   await session.initialize();
   const differences = await differencesAfter(session, program, oracle, 0);
   for (let step = 0; step < spec.steps && differences.length === 0; step++) {
+    if (hasDiverged(oracle[step + 1]!)) break;
     const requests = spec.layout.map((_, task) => ({
       feeds: batchOf(program, spec, task, step),
       fetches: [LOSS, TRAIN_OP],
@@ -130,6 +131,13 @@ async function compare(
 }
 
 const LOSS_TERMS = 64;
+
+/** Numbers that are none, and those on their way there, tell nothing. */
+function hasDiverged({ variables }: OracleStep): boolean {
+  return [...variables.values()].some(({ data }) => !(largestMagnitude(data) < MOST));
+}
+
+const MOST = 2 ** 20;
 
 /** Every task's view: what each has for itself is compared on the chief only. */
 async function differencesAfter(
