@@ -57,7 +57,7 @@ class DenseAccumulator : public std::enable_shared_from_this<DenseAccumulator> {
   StatusOr<Receipt> ApplyLeased(std::int64_t local_step, std::int64_t contributor, Lease gradient);
   // `num_required` below 1 is INVALID_ARGUMENT, given to the callback at once.
   Cancellation Take(std::int64_t num_required, Deadline deadline, TakeCallback callback);
-  // The same of a sum of exactly `bytes` bytes; a round of another size stays as it was (INVALID_ARGUMENT).
+  // The same of a sum of exactly `bytes` bytes; a round of another size is returned (INVALID_ARGUMENT).
   Cancellation TakeSized(std::int64_t num_required, std::size_t bytes, Deadline deadline, TakeCallback callback);
   // Writes the sum to `out`, which stays alive until the callback runs and is nobody else's: no memory is allocated. Gives its shape.
   Cancellation TakeInto(std::int64_t num_required, std::span<std::byte> out, Deadline deadline,

@@ -59,7 +59,7 @@ Status ConvertDimensions(const Napi::Value& value, std::int64_t least, std::stri
   const Status status = Convert<std::int64_t>(value, out);
   if (!status.ok()) return value.IsArray() ? status : Expected(expected, value);
   for (const std::int64_t dim : *out) {
-    if (dim < least) return InvalidArgument("expected ", expected, " but received ", ShapeString(*out));
+    if (dim < least) return InvalidArgument("expected ", expected, " but received ", dim, " among them");
   }
   return OkStatus();
 }

@@ -320,7 +320,8 @@ interface NativeAccumulator<Taken, Options = WaitOptions> {
 export interface TakeOptions extends WaitOptions {
   /**
    * Where the result goes, of as many elements; `data` of what is taken is this very array. Memory of `allocate` is written to directly and
-   * is lent to the take until it settles; any other gets a copy then. A round of another size stays in the accumulator (INVALID_ARGUMENT).
+   * is lent to the take until it settles; any other gets a copy then. A round of another size stays in the accumulator (INVALID_ARGUMENT),
+   * but where gradients of another shape came meanwhile, beside which it does not fit.
    */
   readonly into?: NumericArray;
 }

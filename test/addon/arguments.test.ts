@@ -68,7 +68,7 @@ const INVALID: readonly [title: string, message: RegExp, call: (objects: Objects
   ],
   [
     'a negative dimension',
-    /spec.shape: expected .* but received \[2,/,
+    /spec.shape: expected an array of dimensions .* but received -2 among them/,
     (o) => o.session['variable']!('v', { dtype: 'int32', shape: [2, -2] }),
   ],
   [
