@@ -4,10 +4,11 @@ Each step: every worker's gradients on its own share with the same variables; th
 the slices of all workers in rank order, values over N); one update, by feeding the mean in place of the fixture's own gradients.
 
   python test/helpers/oracle.py [--out test/fixtures/oracle] [--only part-of-name] [--kind resource|reference]
-      [--union] [--no-bounds] [--combine]
+      [--again plain union combine]
 
---combine sums rows of the same index first, which is wrong where clipping looks at single rows.
---union trains on the union of the shares in the plain way instead: the same numbers, but for rounding. --no-bounds leaves those out.
+With --again nothing is written down about rounding, and each way of training has a folder of its own in --out: `plain` is the one above; `union`
+trains on the union of the shares as the program itself does, the same numbers but for rounding; `combine` sums rows of the same index first,
+which is wrong where clipping looks at single rows. Only the plain one is done for tasks with several replicas, too.
 
 Tasks may have several replicas: a task's gradient is the mean over its replicas, each with a share of its own, and every task counts the
 same. A layout is written as its numbers of replicas, `2+1`; N tasks with one each as N.
@@ -218,37 +219,41 @@ def tensors_of(fixture, layout, history, bounds):
   return tensors
 
 
+def train(fixture, folder, way, with_bounds):
+  trainer = Trainer(fixture, folder, combine=way == "combine")
+  shares_of = share_reader(fixture, folder)
+  trainer.start()
+  is_large = sum(value.size for value in trainer.read(fixture["state"]).values()) > LARGE
+  tensors = {}
+  for layout in LAYOUTS:
+    if max(layout) > 1 and (is_large or way != "plain"):
+      continue
+    history = list((run_union if way == "union" else run)(trainer, layout, shares_of))
+    bounds = bounds_of(trainer, layout, shares_of, history) if with_bounds else None
+    tensors.update(tensors_of(fixture, layout, history, bounds))
+  return tensors
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--fixtures", type=pathlib.Path, default=FIXTURES)
   parser.add_argument("--out", type=pathlib.Path, default=FIXTURES / "oracle")
   parser.add_argument("--only", default="")
   parser.add_argument("--kind", default="resource")
-  parser.add_argument("--union", action="store_true")
-  parser.add_argument("--no-bounds", action="store_true")
-  parser.add_argument("--combine", action="store_true")
+  parser.add_argument("--again", nargs="+", choices=("plain", "union", "combine"), default=[])
   arguments = parser.parse_args()
-  arguments.out.mkdir(parents=True, exist_ok=True)
   v1.disable_eager_execution()
   v1.logging.set_verbosity(v1.logging.ERROR)
   for fixture in json.loads((arguments.fixtures / "fixtures.json").read_text()):
     if fixture["variableKind"] != arguments.kind or arguments.only not in fixture["name"]:
       continue
-    if arguments.union and fixture["mixesExamples"]:
-      continue
-    trainer = Trainer(fixture, arguments.fixtures, arguments.combine)
-    shares_of = share_reader(fixture, arguments.fixtures)
-    tensors = {}
-    for layout in LAYOUTS:
-      history = list((run_union if arguments.union else run)(trainer, layout, shares_of))
-      if max(layout) > 1 and sum(value.size for value in history[0][1].values()) > LARGE:
+    for way in arguments.again or ["plain"]:
+      if way == "union" and fixture["mixesExamples"]:
         continue
-      bounds = None
-      if not (arguments.union or arguments.no_bounds):
-        bounds = bounds_of(trainer, layout, shares_of, history)
-      tensors.update(tensors_of(fixture, layout, history, bounds))
-    base = fixture["name"].rsplit(".", 1)[0]
-    write_tensors(arguments.out / f"{base}.tensors", tensors)
+      out = arguments.out / way if arguments.again else arguments.out
+      out.mkdir(parents=True, exist_ok=True)
+      tensors = train(fixture, arguments.fixtures, way, with_bounds=not arguments.again)
+      write_tensors(out / f"{fixture['name'].rsplit('.', 1)[0]}.tensors", tensors)
 
 
 if __name__ == "__main__":
