@@ -63,6 +63,16 @@ class World {
     FUZZ_CHECK(answered_ == answered + 1 && Rounds() == before);
   }
 
+  // Somebody else takes a round: what steps gave back is in it.
+  void Take(FuzzInput& input) {
+    if (updates_.empty()) return;
+    ++asked_;
+    const auto take = [&](const auto& accumulator) {
+      waits_.push_back(accumulator->Take(1, Deadline::Infinite(), [this](const auto& /*taken*/) { ++answered_; }));
+    };
+    std::visit(take, Any(input, updates_).accumulator);
+  }
+
   void Cancel(FuzzInput& input) {
     if (!waits_.empty()) Any(input, waits_).Cancel();
   }
@@ -96,8 +106,9 @@ class World {
     for (std::size_t i = 0; i < slots; ++i) update.slots.push_back(AddVariable(input, input.MostlyDType(dtype), shape));
     const auto reduction = input.Flag() ? accumulate::Reduction::kMean : accumulate::Reduction::kSum;
     if (input.Flag()) {
+      const PartialShape declared = input.Rarely(6) ? input.AnyPartialShape() : PartialShape();
       const auto dense = DenseAccumulator::Create(
-          {.name = "dense", .dtype = input.MostlyDType(dtype), .shape = input.AnyPartialShape(), .reduction = reduction}, services_);
+          {.name = "dense", .dtype = input.MostlyDType(dtype), .shape = declared, .reduction = reduction}, services_);
       if (!dense.ok()) return;
       update.accumulator = *dense;
     } else {
@@ -183,12 +194,14 @@ void Run(FuzzInput& input, Services& services) {
   World world(input, services);
   for (int i = 0; i < kMaxCalls && input.HasMore(); ++i) {
     const int call = input.Integer(0, 9);
-    if (call < 6) {
+    if (call < 5) {
       world.Apply(input);
-    } else if (call < 8) {
+    } else if (call < 7) {
       world.Start(input);
-    } else if (call < 9) {
+    } else if (call < 8) {
       world.Cancel(input);
+    } else if (call < 9) {
+      world.Take(input);
     } else {
       services.timer.Advance(std::chrono::milliseconds(input.Integer(0, 100)));
     }
