@@ -6,7 +6,7 @@ import { attr, attributes } from '../graph/attributes.js';
 import type { DType } from '../graph/dtype.js';
 import type { Tensor } from '../graph/operation.js';
 import type { GradientPair } from '../graph/training-graph.js';
-import { newName, operation, type Site } from './make.js';
+import { newName, operation, type Site, segmentSum } from './make.js';
 import type { RunContext } from './pass.js';
 import type { SparseForm } from './sparse-form.js';
 
@@ -27,7 +27,7 @@ export function isDistinct(
   return taskCount > 1 && form === 'combined' && SUMMED.has(variable.dtype);
 }
 
-/** `site` is on a CPU: a GPU adds in any order. */
+/** `site` is on a CPU, for the order of the sums. */
 export function combineRows(
   site: Site,
   { indices, values }: SliceTensors,
@@ -44,14 +44,9 @@ export function combineRows(
     inputs: [unique.output(0)],
     attributes: attributes({ T: attr.type(indexType), out_type: attr.type('int32') }),
   });
-  const sums = operation(site, newName(site, 'distinct_values'), {
-    type: 'UnsortedSegmentSum',
-    inputs: [values, unique.output(1), count.output()],
-    attributes: attributes({
-      T: attr.type(dtype),
-      Tindices: attr.type('int32'),
-      Tnumsegments: attr.type('int32'),
-    }),
-  });
-  return { indices: unique.output(0), values: sums.output() };
+  const rows = [values, unique.output(1), count.output()] as const;
+  return {
+    indices: unique.output(0),
+    values: segmentSum(site, newName(site, 'distinct_values'), rows, dtype),
+  };
 }

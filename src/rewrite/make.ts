@@ -83,6 +83,24 @@ export function reshape(
   }).output();
 }
 
+/** Sums rows of equal id, ids being int32 from 0 to `count`, a scalar. In the order of rows on a CPU; a GPU adds in any order. */
+export function segmentSum(
+  site: Site,
+  name: string,
+  [rows, ids, count]: readonly [rows: Tensor, ids: Tensor, count: Tensor],
+  dtype: DType,
+): Tensor {
+  return operation(site, name, {
+    type: 'UnsortedSegmentSum',
+    inputs: [rows, ids, count],
+    attributes: attributes({
+      T: attr.type(dtype),
+      Tindices: attr.type('int32'),
+      Tnumsegments: attr.type('int32'),
+    }),
+  }).output();
+}
+
 /** Zeros that are no constant, which would take their room in the graph. */
 export function zeros(site: Site, name: string, shape: readonly number[], dtype: DType): Tensor {
   const dims = constant(site, newName(site, name, 'shape'), 'int32', shape, [shape.length]);

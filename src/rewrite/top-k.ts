@@ -19,6 +19,7 @@ import {
   operation,
   reshape,
   type Site,
+  segmentSum,
   zeros,
 } from './make.js';
 import type { Nothing } from './nothing.js';
@@ -75,17 +76,10 @@ export function sumLargest(
     chosen.map((each) => each.values),
     dtype,
   );
-  // On a CPU: a GPU adds in any order.
+  // For the order of the sums.
   const cpu = { ...site, device: context.devices.cpu };
-  const sum = operation(cpu, newName(cpu, 'sum'), {
-    type: 'UnsortedSegmentSum',
-    inputs: [values.tensor, indices.tensor, constant(cpu, newName(cpu, 'size'), 'int32', [size])],
-    attributes: attributes({
-      T: attr.type(dtype),
-      Tindices: attr.type('int32'),
-      Tnumsegments: attr.type('int32'),
-    }),
-  }).output();
+  const total = constant(cpu, newName(cpu, 'size'), 'int32', [size]);
+  const sum = segmentSum(cpu, newName(cpu, 'sum'), [values.tensor, indices.tensor, total], dtype);
   const sent = chosen.flatMap(({ count }, i): readonly Sending[] => {
     const { variable } = gradients[i]!;
     return [

@@ -2,14 +2,17 @@
 import { GradsyncError } from '../errors.js';
 import type { TensorData } from './executor.js';
 
-type Feeds = Readonly<Record<string, TensorData>>;
+export type Feeds = Readonly<Record<string, TensorData>>;
+
+/** The feeds of one task's steps, in order. */
+export type Batches = Iterable<Feeds> | AsyncIterable<Feeds>;
 
 export class BatchSource {
   readonly task: number;
   readonly #iterator: Iterator<Feeds> | AsyncIterator<Feeds>;
   #state: 'idle' | 'asked' | 'ended' = 'idle';
 
-  constructor(batches: Iterable<Feeds> | AsyncIterable<Feeds>, task: number) {
+  constructor(batches: Batches, task: number) {
     this.task = task;
     this.#iterator =
       Symbol.asyncIterator in batches ? batches[Symbol.asyncIterator]() : batches[Symbol.iterator]();

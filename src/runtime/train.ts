@@ -4,18 +4,12 @@
  */
 import { checkFields, FUNCTION, LIST, optional, type Rule, TEXTS } from '../check.js';
 import { GradsyncError } from '../errors.js';
-import { BatchSource, nextBatches } from './batch-source.js';
-import type { TensorData } from './executor.js';
+import { type Batches, BatchSource, type Feeds, nextBatches } from './batch-source.js';
 import type { RunRequest, RunResult } from './session.js';
 
 export const UNEVEN = ['stop', 'join'] as const;
 /** What becomes of the other tasks when one runs out of data. */
 export type Uneven = (typeof UNEVEN)[number];
-
-/** The feeds of one task's steps, in order. */
-export type Batches =
-  | Iterable<Readonly<Record<string, TensorData>>>
-  | AsyncIterable<Readonly<Record<string, TensorData>>>;
 
 export interface TrainRequest {
   /** One per task. A task whose batches end has run out of data. What was read for a step that does not take place is not used. */
@@ -91,8 +85,6 @@ export async function train(session: Trainee, request: TrainRequest): Promise<Tr
     await Promise.all(sources.map((source) => source.close()));
   }
 }
-
-type Feeds = RunRequest['feeds'];
 
 /** Steps that are under way, of all tasks or of one. Their results are handed out in order. */
 class Pipeline {

@@ -1,5 +1,6 @@
 /** Clusters whose tasks have several replicas: their resources, their feeds, and what they must come to. */
 import type { ResourceInput } from '../../src/cluster/index.js';
+import type { TensorData as RunTensor } from '../../src/runtime/index.js';
 import { type Fixture, type Layout, type OracleStep, readFeeds, readOracle } from './fixtures.js';
 import type { FileTensor } from './tensor-file.js';
 
@@ -26,12 +27,13 @@ export function taskFeeds(
     const first = layout.slice(0, task).reduce((sum, replicas) => sum + replicas, 0);
     const shares = Array.from({ length: layout[task]! }, (_, replica) => shareOf(first + replica, step));
     return new Map(
-      [...shares[0]!.keys()].map((name) => [name, joined(shares.map((share) => share.get(name)!))]),
+      [...shares[0]!.keys()].map((name) => [name, joinRows(shares.map((share) => share.get(name)!))]),
     );
   };
 }
 
-function joined(parts: readonly FileTensor[]): FileTensor {
+/** Tensors one behind the other along axis 0. */
+export function joinRows<T extends Pick<RunTensor, 'shape' | 'data'>>(parts: readonly T[]): T {
   const [first] = parts;
   if (first === undefined || parts.length === 1) return first!;
   const size = parts.reduce((sum, { data }) => sum + data.length, 0);

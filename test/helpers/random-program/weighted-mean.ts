@@ -3,6 +3,7 @@ import type { TensorData } from '../../../src/runtime/index.js';
 import type { SynchronizerPlan, VariablePlan } from '../../../src/strategy/index.js';
 import { shardSizes } from '../../../src/strategy/shard-sizes.js';
 import type { Layout } from '../fixtures.js';
+import { joinRows } from '../layouts.js';
 import type { GradientNames } from './program.js';
 import type { Feeds } from './shares.js';
 
@@ -49,7 +50,7 @@ export function weightedMean(names: GradientNames, results: readonly Feeds[], we
   const values = results.map((result, replica) =>
     scaledRows(result[names.values]!, indices[replica]!, ({ at }, row) => at[row]![replica]!, weights),
   );
-  return { [names.indices]: joined(indices), [names.values]: joined(values) };
+  return { [names.indices]: joinRows(indices), [names.values]: joinRows(values) };
 }
 
 function denseMean(gradients: readonly TensorData[], { axis, at }: Weights): TensorData {
@@ -73,17 +74,4 @@ function scaledRows(
     return value * weightOf(weights, Number(indices.data[Math.floor(i / width)]));
   });
   return { ...values, data };
-}
-
-function joined(parts: readonly TensorData[]): TensorData {
-  const [first] = parts as [TensorData];
-  const rows = parts.reduce((sum, { shape }) => sum + shape[0]!, 0);
-  const length = parts.reduce((sum, { data }) => sum + data.length, 0);
-  const data = new (first.data.constructor as Float32ArrayConstructor)(length);
-  let at = 0;
-  for (const part of parts) {
-    data.set(part.data as Float32Array, at);
-    at += part.data.length;
-  }
-  return { ...first, shape: first.shape.with(0, rows), data };
 }
