@@ -28,6 +28,7 @@ import { fileError, GradsyncError } from './errors.js';
 import { decodeGraphFile, encodeGraphDef, readTrainingGraph, type TrainingGraph } from './graph/index.js';
 import { printChromeTrace } from './report/index.js';
 import {
+  leaveOutData,
   type Overview,
   overviewOfRun,
   overviewOfTask,
@@ -58,13 +59,15 @@ export interface TransformResult {
   readonly graph: Uint8Array;
   /** What to run of it, and how. */
   readonly plan: Plan;
+  /** What the task runs in steps for which it has no data while others have some (`plan.rollCall`), where it then has something to do: a GraphDef. */
+  readonly withoutData?: Uint8Array;
   /** The strategy as its builder made it. */
   readonly strategy: Strategy;
   /** Names of the operations of the graph that was read. */
   readonly operations: readonly string[];
 }
 
-type TaskFiles = Pick<TransformResult, 'graph' | 'plan'>;
+type TaskFiles = Pick<TransformResult, 'graph' | 'plan' | 'withoutData'>;
 type Runtime = NonNullable<RewriteOptions['runtime']>;
 
 /** Everything that all tasks of a run share. */
@@ -77,8 +80,6 @@ interface Run {
   readonly cluster: ClusterSpec;
   readonly strategy: Strategy;
   readonly resolved: ResolvedStrategy;
-  /** Whether tasks may run out of data while others go on. */
-  readonly joins: boolean;
 }
 
 /**
@@ -145,7 +146,7 @@ function withInput(files: TaskFiles, { strategy, operations }: Run): TransformRe
  */
 export async function openSession(options: SessionOptions): Promise<Session> {
   checkSessionOptions(options);
-  const run = prepare(options, 0, options.uneven === 'join');
+  const run = prepare(options, 0);
   requireOneMachine(run.cluster);
   const tasks = encodeTasks(run, allTasks(run), 'embedded');
   const { deadlineMs, signal, trace, unevenBatches, uneven } = options;
@@ -192,7 +193,7 @@ function requireOneMachine({ tasks }: ClusterSpec): void {
 }
 
 /** Cheap questions first: a mistyped strategy is told before a large graph is read. */
-function prepare(options: TrainingOptions, task: number, joins = false): Run {
+function prepare(options: TrainingOptions, task: number): Run {
   const cluster = resolveCluster(readResources(options.resources));
   taskOf(cluster, task);
   const builder = chosenBuilder(options.strategy);
@@ -208,7 +209,7 @@ function prepare(options: TrainingOptions, task: number, joins = false): Run {
   checkBuilt(builder.name, strategy);
   const resolved = resolveStrategy(strategy, training, cluster);
   const operations = [...training.graph.operations()].map(({ name }) => name);
-  return { options, input, training, operations, cluster, strategy, resolved, joins };
+  return { options, input, training, operations, cluster, strategy, resolved };
 }
 
 /** Pairs that were given are input like the graph: tasks that were given different ones must not meet. */
@@ -219,12 +220,15 @@ function withPairs(bytes: Uint8Array, gradients: readonly string[]): Uint8Array 
 }
 
 function rewriteTasks<T>(
-  { options, input, training, cluster, resolved, joins }: Run,
+  { options, input, training, cluster, resolved }: Run,
   tasks: readonly number[],
   use: (rewritten: Rewritten) => T,
   runtime: Runtime = 'tensorflow',
 ): T[] {
-  const settings = { input, feeds: options.feeds ?? {}, joins, runtime };
+  const { feeds = {}, uneven } = options;
+  // In the embedded runtime it is the session that stops.
+  const ofGraph = runtime === 'embedded' && uneven === 'stop' ? undefined : uneven;
+  const settings = { input, feeds, uneven: ofGraph, runtime };
   return rewriteEach(training, resolved, cluster, tasks, settings, use);
 }
 
@@ -236,8 +240,13 @@ function allTasks({ cluster }: Run): readonly number[] {
   return cluster.tasks.map(({ index }) => index);
 }
 
+/** The graph is edited last: it stands until it is rewritten for the next task. */
 function encode(rewritten: Rewritten, { fetches = [] }: TrainingOptions): TaskFiles {
-  return { graph: encodeGraphDef(rewritten.graph), plan: withFetches(rewritten, fetches) };
+  const { graph } = rewritten;
+  const files = { graph: encodeGraphDef(graph), plan: withFetches(rewritten, fetches) };
+  if (files.plan.rollCall?.withoutData === undefined) return files;
+  leaveOutData(graph, files.plan);
+  return { ...files, withoutData: encodeGraphDef(graph) };
 }
 
 function readResources(resources: ResourceInput | string): ResourceSpec {

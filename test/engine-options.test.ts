@@ -34,6 +34,7 @@ const BAD: readonly (readonly [title: string, options: unknown, part: string])[]
   ['fetches of one text', { ...good, fetches: 'loss:0' }, '"fetches"'],
   ['fetches of numbers', { ...good, fetches: [3] }, '"fetches"'],
   ['gradients of one text', { ...good, gradients: 'W|g' }, '"gradients"'],
+  ['another word for uneven data', { ...good, uneven: 'wait' }, '"uneven": expected one of stop, join'],
   ['a feed null', { ...good, feeds: { 'x:0': null } }, 'feed "x:0"'],
   ['resources with a bigint', { ...good, resources: { nodes: [{ port: 1n }] } }, 'BigInt'],
   ['a builder of nothing', { ...good, strategy: { name: 'mine', build: () => 3 } }, '"mine"'],
@@ -51,7 +52,7 @@ const ONLY_SESSION: typeof BAD = [
   [
     'another spelling of deadlineMs',
     { ...good, deadlineMS: 5 },
-    'strategy, gradients, feeds, fetches, deadlineMs',
+    'strategy, gradients, feeds, fetches, uneven, deadlineMs',
   ],
 ];
 
@@ -84,7 +85,10 @@ test('what has no task refuses an option for one, and names those there are', (t
   for (const entry of [transformAll, planTraining] as const) {
     const error = t.throws(() => entry({ ...good, task: 0 } as TransformOptions));
     t.true(
-      isTyped(error, 'only graph, resources, strategy, gradients, feeds, fetches but received also "task"'),
+      isTyped(
+        error,
+        'only graph, resources, strategy, gradients, feeds, fetches, uneven but received also "task"',
+      ),
     );
   }
 });

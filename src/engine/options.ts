@@ -34,6 +34,12 @@ export interface TrainingOptions {
   readonly feeds?: Readonly<Record<string, FeedOverride>>;
   /** Tensors and operations that will be fetched: each must exist, and is listed in the plan. */
   readonly fetches?: readonly string[];
+  /**
+   * What becomes of the other tasks when one runs out of data (`Session.train`; on TensorFlow `rollCall` of the plan): `stop` ends the training
+   * before that step, `join` goes on without it, with the mean over those that have data. Without it data that end at different steps are
+   * an error.
+   */
+  readonly uneven?: Uneven;
 }
 
 export interface TransformOptions extends TrainingOptions {
@@ -51,11 +57,6 @@ export interface SessionOptions extends TrainingOptions {
    * examples of a small batch would weigh more: by default (`refuse`) such a step is an error before it begins; `allow` trains it.
    */
   readonly unevenBatches?: UnevenBatches;
-  /**
-   * What becomes of the other tasks when one runs out of data (see `Session.train`): `stop` ends the training before that step, `join` goes
-   * on without it, with the mean over those that have data. Without it data that end at different steps are an error.
-   */
-  readonly uneven?: Uneven;
   /** A file that gets the times of all operations when the session ends, as a Chrome trace (chrome://tracing, ui.perfetto.dev). */
   readonly trace?: string;
 }
@@ -73,6 +74,7 @@ const TRAINING_RULES = {
   gradients: optional(TEXTS),
   feeds: optional(OBJECT),
   fetches: optional(TEXTS),
+  uneven: optional(oneOf(UNEVEN)),
 };
 const INTEGER: Rule = { expected: 'an integer', holds: Number.isInteger };
 const SPLIT_FIELDS = {
@@ -84,7 +86,6 @@ const SESSION_RULES = {
   deadlineMs: optional(MILLISECONDS),
   signal: optional(SIGNAL),
   unevenBatches: optional(oneOf(UNEVEN_BATCHES)),
-  uneven: optional(oneOf(UNEVEN)),
   trace: optional({ ...TEXT, expected: 'the path of a file' }),
 };
 

@@ -31,8 +31,8 @@ Prints, before anything runs, what would become of each variable and how many by
   --explain                  print what was decided and why; --out may then be left out. With plan: also
                              what only the chief runs, where shared operations lie, names that cannot be fetched alone
   --json                     plan: print JSON
-  --uneven stop|join         what becomes of the others when a task runs out of data: transform refuses it, as
-                             TensorFlow's tasks wait for each other; see openSession({ uneven })
+  --uneven stop|join         what becomes of the others when a task runs out of data: training ends for all, or goes on
+                             with those that have some (rollCall of plan.json). Left out: all have data for as many steps
   --help, --version
 
 Exit code: 0 done, 1 the work failed, 2 the command line is wrong.

@@ -1,6 +1,6 @@
 /** What the commands that rewrite a graph are given alike: the graph, the machines, the strategy, gradient pairs, feeds and fetches. */
 import { existsSync, readFileSync } from 'node:fs';
-import type { TrainingOptions } from '../engine.js';
+import { type TrainingOptions, UNEVEN } from '../engine.js';
 import { fileError, GradsyncError } from '../errors.js';
 import type { StrategyBuilder } from '../strategy/builder.js';
 import { BUILDER_NAMES, findBuilder } from '../strategy/find-builder.js';
@@ -12,6 +12,7 @@ export const TRAINING_ARGUMENTS = {
   gradient: { type: 'string', multiple: true },
   feed: { type: 'string', multiple: true },
   fetch: { type: 'string', multiple: true },
+  uneven: { type: 'string' },
   explain: { type: 'boolean' },
 } as const;
 
@@ -23,6 +24,7 @@ interface TrainingValues {
   readonly gradient?: readonly string[] | undefined;
   readonly feed?: readonly string[] | undefined;
   readonly fetch?: readonly string[] | undefined;
+  readonly uneven?: string | undefined;
 }
 
 export function onlyGraph(positionals: readonly string[]): string {
@@ -39,12 +41,20 @@ export function trainingOptions(graph: string, values: TrainingValues): Training
     gradients: values.gradient ?? [],
     feeds: feedRules(values.feed ?? []),
     fetches: values.fetch ?? [],
+    ...unevenOf(values.uneven),
   };
 }
 
 export function required(name: string, value: string | undefined): string {
   if (value !== undefined && value !== '') return value;
   throw new UsageError('Command line', `--${name} <value>`, 'none');
+}
+
+function unevenOf(given: string | undefined): Pick<TrainingOptions, 'uneven'> {
+  if (given === undefined) return {};
+  const uneven = UNEVEN.find((each) => each === given);
+  if (uneven === undefined) throw new UsageError('--uneven', UNEVEN.join(' or '), JSON.stringify(given));
+  return { uneven };
 }
 
 /** A strategy is given by name, as JSON, or as a file that holds either. */

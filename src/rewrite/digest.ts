@@ -3,16 +3,17 @@ import { createHash } from 'node:crypto';
 import { type ClusterSpec, printCluster } from '../cluster/cluster-spec.js';
 import { canonicalStrategy } from '../strategy/codec.js';
 import type { ResolvedStrategy } from '../strategy/strategy.js';
+import type { RollCall } from './plan.js';
 
 /** Version of graph.pb, plan.json and the names under which tasks meet. */
 export const FORMAT = 1;
 
-/** SHA-256, hexadecimal, over format, input, strategy and cluster, each with its length before it; of a run that tasks may leave also over that. */
+/** SHA-256, hexadecimal, over format, input, strategy and cluster, each with its length before it; where data may be uneven also over what then becomes of the run. */
 export function runDigest(
   input: Uint8Array,
   strategy: ResolvedStrategy,
   cluster: ClusterSpec,
-  joins = false,
+  uneven?: RollCall['uneven'],
 ): string {
   const hash = createHash('sha256');
   const utf8 = new TextEncoder();
@@ -20,7 +21,7 @@ export function runDigest(
     `gradsync ${FORMAT}`,
     canonicalStrategy(strategy),
     printCluster(cluster),
-    ...(joins ? ['join'] : []),
+    ...(uneven === undefined ? [] : [uneven]),
   ];
   for (const part of [input, ...texts.map((each) => utf8.encode(each))]) {
     hash.update(`${part.byteLength}:`);

@@ -1,5 +1,6 @@
 /** The rewrite room: a training graph becomes the graphs of many tasks. */
 export type { FeedOverride } from './feeds.js';
+export { leaveOutData } from './leave-out-data.js';
 export {
   type Overview,
   overviewOfRun,

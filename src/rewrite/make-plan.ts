@@ -16,6 +16,7 @@ import type { Placement } from './place.js';
 import type { PartitionReport, Plan } from './plan.js';
 import type { Proxies } from './proxies.js';
 import { reportPlacement, reportVariables } from './report-variables.js';
+import { planRollCall, type Roll } from './roll-call.js';
 import { type ResidualFiles, reportResiduals } from './save-residuals.js';
 import type { Residual } from './sending.js';
 import { residualName } from './shared-objects.js';
@@ -38,12 +39,15 @@ export interface PlanParts extends Fetches {
   readonly finishes: readonly Finish[];
   /** Of what compressors keep back, if anything. */
   readonly residualFiles: ResidualFiles | undefined;
+  /** How the task finds out who has data, where that is asked. */
+  readonly roll: Roll | undefined;
   /** Ends what is run in the background. */
   readonly close: readonly Operation[];
 }
 
 export function makePlan(context: TaskContext, parts: PlanParts): Plan {
-  const { start, feeds, fetches, placement, proxies } = parts;
+  const { start, feeds, fetches, placement, proxies, roll } = parts;
+  const without = planWithoutData(context, parts);
   return {
     format: FORMAT,
     digest: context.digest,
@@ -72,7 +76,8 @@ export function makePlan(context: TaskContext, parts: PlanParts): Plan {
     placement: reportPlacement(placement, context.replicas[0]!),
     ...partitionsOf(context, parts.exchanged.residuals),
     ...roundsOf(parts.finishes),
-    ...planWithoutData(context, parts),
+    ...without,
+    ...planRollCall(context, roll, without.withoutData),
   };
 }
 

@@ -5,6 +5,7 @@ import type { GradientPair, TrainingGraph } from '../graph/training-graph.js';
 import type { CollectivePlan, ParameterServerPlan, ResolvedStrategy } from '../strategy/strategy.js';
 import type { Contributors } from './contributors.js';
 import type { SplitVariable } from './partition/partition.js';
+import type { RollCall } from './plan.js';
 
 /** What holds for all tasks of a run. */
 export interface RunContext {
@@ -24,6 +25,8 @@ export interface RunContext {
   readonly split: ReadonlyMap<string, SplitVariable>;
   /** Whether tasks may run out of data while others go on. */
   readonly joins: boolean;
+  /** What becomes of the others when a task on TensorFlow runs out of data, where that may be. */
+  readonly rollCall: RollCall['uneven'] | undefined;
   readonly log: PassLog;
 }
 

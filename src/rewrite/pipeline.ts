@@ -41,6 +41,7 @@ import { addProxies, findProxyCandidates, type ProxyCandidate } from './proxies.
 import { ownPublication, type Publication, publish } from './publish.js';
 import { type Replicas, replicate, single } from './replicate.js';
 import { findReplicated } from './replicated.js';
+import { callRoll, ownRoll } from './roll-call.js';
 import { ownFiles, saveResiduals } from './save-residuals.js';
 import { findServers } from './servers.js';
 import { bySynchrony, type RoundGroup } from './synchrony.js';
@@ -197,10 +198,12 @@ export function prepareKind(
     kept.length > 0 ? pass('residuals', () => saveResiduals(own, context, kept)) : undefined;
   const queues = queuesOf(finishes, exchanged);
   const close = queues.length > 0 ? [pass('close', () => closeQueues(own, context, queues))] : [];
+  const meets = groups.length + replicated.length > 0;
+  const roll = context.rollCall && pass('roll-call', () => callRoll(own, context, meets));
   // A cycle can close far from an edit: this is asked of all edits together.
   shared.order.withCopies(graph, replicas.replicated, replicas.of).verify(graph, passes.edited);
   const feeds = planFeeds(graph, feedInput(draft, context, shared, { overrides: feedOverrides, replicas }));
-  const results = { aggregations, exchanged, publications, finishes, residualFiles, close };
+  const results = { aggregations, exchanged, publications, finishes, residualFiles, close, roll };
   const fetches = planFetches(own, context, {
     ...results,
     closure,
@@ -248,6 +251,7 @@ export function runTask(draft: Draft, context: TaskContext, shared: Shared, prep
       ownTokenQueue(graph, tokens[0]!, number, task);
     }
     if (!context.isChief) for (const each of prepared.publications) ownPublication(graph, each, task);
+    if (prepared.roll !== undefined) ownRoll(graph, prepared.roll, task);
     if (prepared.residualFiles !== undefined) ownFiles(graph, prepared.residualFiles, task);
     for (const operation of shared.seeded) {
       for (const [i, copy] of prepared.replicas.of(operation).entries())

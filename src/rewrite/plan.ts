@@ -91,6 +91,26 @@ export interface WithoutData {
   readonly settings: readonly string[];
 }
 
+/**
+ * How tasks on TensorFlow find out before each of their steps who has data for it: every task fetches `tasks` and `replicas`, fed `hasData`.
+ * A task may ask for steps ahead, one after the other; the answer comes when all have asked for that step.
+ */
+export interface RollCall {
+  /** `stop`: training ends before the first step for which not all tasks have data; `join`: before the first for which none has. */
+  readonly uneven: 'stop' | 'join';
+  /** A bool scalar: whether this task has data for the step. */
+  readonly hasData: string;
+  /** int32 scalars: how many tasks have data for it, and how many replicas these have. Null where no step needs to know. */
+  readonly tasks: string;
+  readonly replicas: string | null;
+  /**
+   * A GraphDef in a file of this name beside graph.pb: what a task runs in a step for which it has no data, in place of graph.pb and in a session
+   * of its own on the same server, those of its fetches that are operations of it. Left out where such a task has nothing to do: under
+   * `join` it is then done.
+   */
+  readonly withoutData?: string;
+}
+
 export interface Plan {
   readonly format: 1;
   /** SHA-256, hexadecimal, over input graph, resolved strategy, cluster and format version. */
@@ -119,6 +139,8 @@ export interface Plan {
   readonly rounds?: readonly BackgroundRounds[];
   /** Present where tasks may run out of data while others go on. */
   readonly withoutData?: WithoutData;
+  /** Present where tasks on TensorFlow may run out of data at different steps. */
+  readonly rollCall?: RollCall;
   /** The program's checkpoint. */
   readonly saver: { readonly filename: string; readonly save: string; readonly restore: string } | null;
   /** Left out where nothing is kept back. */

@@ -19,7 +19,7 @@ import {
   type Shared,
   splitVariables,
 } from './pipeline.js';
-import type { Plan } from './plan.js';
+import type { Plan, RollCall } from './plan.js';
 import type { Replicas } from './replicate.js';
 import type { Sending } from './sending.js';
 
@@ -28,8 +28,8 @@ export interface RewriteOptions {
   readonly feeds?: Readonly<Record<string, FeedOverride>>;
   /** The bytes the training graph was read from, for the digest; the graph is encoded if they are left out. */
   readonly input?: Uint8Array;
-  /** Whether tasks may run out of data while others go on. */
-  readonly joins?: boolean;
+  /** What becomes of the others when a task runs out of data; if it is left out, all have data for as many steps. */
+  readonly uneven?: RollCall['uneven'] | undefined;
   /** Collects what each pass did. */
   readonly log?: PassLog;
   /**
@@ -120,7 +120,8 @@ class Rewriting {
     const input = options.input ?? encodeGraphDef(draft.graph);
     const log = options.log ?? new PassLog();
     // One task alone leaves nobody behind.
-    const joins = options.joins === true && cluster.tasks.length > 1;
+    const uneven = cluster.tasks.length > 1 ? options.uneven : undefined;
+    const isEmbedded = options.runtime === 'embedded';
     const partitioned = splitVariables(draft, strategy, log);
     this.#draft = { graph: draft.graph, training: partitioned.training };
     const taskCount = cluster.tasks.length;
@@ -130,11 +131,13 @@ class Rewriting {
       strategy: partitioned.strategy,
       cluster,
       taskCount,
-      digest: runDigest(input, strategy, cluster, joins),
+      digest: runDigest(input, strategy, cluster, uneven),
       ...supported,
-      collectivesInBackground: isMixed && taskCount > 1 && options.runtime !== 'embedded',
+      collectivesInBackground: isMixed && taskCount > 1 && !isEmbedded,
       split: partitioned.split,
-      joins,
+      joins: uneven === 'join',
+      // In the embedded runtime the session knows who has data.
+      rollCall: isEmbedded ? undefined : uneven,
       log,
     };
     this.#feeds = new Map(Object.entries(options.feeds ?? {}));

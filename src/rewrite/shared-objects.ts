@@ -40,6 +40,14 @@ export function collectiveQueueName(number: number, way: string): string {
   return joinName('gradsync', 'collective', String(number), way);
 }
 
+/** The queue through which a task and the chief tell each other, before a step, who has data: the task's `answer`, and the `result`. */
+export function rollQueueName(what: 'answer' | 'result', task: number): string {
+  return joinName('gradsync', 'roll', what, String(task));
+}
+
+/** The queue on the chief that has an element for each task whose data have ended, where tasks never wait for each other. */
+export const ENDED_QUEUE_NAME = 'gradsync/ended';
+
 /** The variable on the chief that counts the rounds of a group that are applied. */
 export function roundsName(group: number): string {
   return joinName('gradsync', 'rounds', String(group));

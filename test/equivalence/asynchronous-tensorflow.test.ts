@@ -1,13 +1,11 @@
 /** Asynchronous training on real TensorFlow: as test/equivalence/asynchronous.test.ts, with gRPC processes as tasks. */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { transformAll } from '../../src/engine.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { type Fixture, fixtureNamed, graphPath, readFeeds, readOracle } from '../helpers/fixtures.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { nodesOf } from '../helpers/layouts.js';
-import { type PlanResult, type PlanRun, runPlans } from '../helpers/run-plan.js';
+import { type PlanResult, type PlanRun, runPlans, writeTasks } from '../helpers/run-plan.js';
 import { afterSteady } from '../helpers/steady.js';
 import { findTensorflow, freePorts, tensorflowTest } from '../helpers/tensorflow.js';
 
@@ -62,19 +60,13 @@ function runOf(t: ExecutionContext, { fixture, steps }: Case, ports: readonly nu
   const strategy = '{"builder": "ps-lb", "sync": false}';
   const resources = { nodes: nodesOf([1, 1], ports) };
   const root = temporaryFolder(t);
-  const folders = transformAll({ graph: graphPath(fixture), resources, strategy }).map(({ graph, plan }) => {
-    const folder = join(root, `task-${plan.task}`);
-    mkdirSync(folder);
-    writeFileSync(join(folder, 'graph.pb'), graph);
-    writeFileSync(join(folder, 'plan.json'), JSON.stringify(plan));
-    return folder;
-  });
+  const folders = writeTasks(root, transformAll({ graph: graphPath(fixture), resources, strategy }));
   const shareOf = readFeeds(fixture);
   const isAlone = steps.includes(0);
   return {
     folders,
     steps: Math.max(...steps),
-    stepsOf: (task) => steps[task]!,
+    hasData: (task, step) => step < steps[task]!,
     feeds: (task, step) => shareOf(isAlone ? 0 : task, step),
     fetches: [fixture.trainOp],
     read: fixture.state,

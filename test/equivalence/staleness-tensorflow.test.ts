@@ -2,15 +2,13 @@
  * Bounded staleness on real TensorFlow: as test/equivalence/staleness.test.ts, with gRPC processes as tasks and the rounds in a loop of the
  * chief's. The last worker is held back by counting rounds and the gradients that wait.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { transformAll } from '../../src/engine.js';
 import { type Fixture, fixtureNamed, graphPath, readFeeds, readOracle } from '../helpers/fixtures.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { nodesOf } from '../helpers/layouts.js';
 import { replayLags } from '../helpers/replay-lags.js';
-import { type PlanResult, type PlanRun, runPlans } from '../helpers/run-plan.js';
+import { type PlanResult, type PlanRun, runPlans, writeTasks } from '../helpers/run-plan.js';
 import { findTensorflow, freePorts, tensorflowTest } from '../helpers/tensorflow.js';
 import { largestDifference, variableTolerance } from '../helpers/tolerance.js';
 
@@ -40,13 +38,7 @@ function runOf(
   const resources = { nodes: nodesOf(Array<number>(workers).fill(1), ports) };
   const root = temporaryFolder(t);
   const results = transformAll({ graph: graphPath(fixture), resources, strategy });
-  const folders = results.map(({ graph, plan }) => {
-    const folder = join(root, `task-${plan.task}`);
-    mkdirSync(folder);
-    writeFileSync(join(folder, 'graph.pb'), graph);
-    writeFileSync(join(folder, 'plan.json'), JSON.stringify(plan));
-    return folder;
-  });
+  const folders = writeTasks(root, results);
   const [variable] = Object.keys(results[0]!.plan.variables);
   const queues = Array.from(
     { length: workers - 1 },

@@ -5,15 +5,17 @@
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { openSession, type RunRequest, type Session } from '../../src/index.js';
-import { type Fixture, fixtureNamed, graphPath, type Layout, readOracle } from '../helpers/fixtures.js';
+import { type Fixture, fixtureNamed, graphPath, type Layout } from '../helpers/fixtures.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { nodesOf, taskFeeds } from '../helpers/layouts.js';
 import { PATIENT_MS } from '../helpers/patience.js';
-import { replayLags } from '../helpers/replay-lags.js';
-import { largestDifference, variableTolerance } from '../helpers/tolerance.js';
-
-/** By task: a 1 for each step it has data for. */
-type Schedule = readonly string[];
+import {
+  differencesFromReplay,
+  lastOf,
+  replaySchedule,
+  type Schedule,
+  stepsOf,
+} from '../helpers/schedules.js';
 
 async function open(
   t: ExecutionContext,
@@ -40,8 +42,6 @@ function requestsOf(fixture: Fixture, layout: Layout): (task: number, step: numb
     fetches: [fixture.loss, fixture.trainOp],
   });
 }
-
-const lastOf = (attended: string): number => attended.lastIndexOf('1') + 1;
 
 /** By its batches, which end. */
 async function train(
@@ -80,46 +80,11 @@ async function train(
 /** Step by step, each ended before the next begins: without lag. */
 async function run(session: Session, fixture: Fixture, layout: Layout, schedule: Schedule): Promise<void> {
   const requestOf = requestsOf(fixture, layout);
-  for (let step = 0; step < Math.max(...schedule.map(lastOf)); step++) {
+  for (let step = 0; step < stepsOf(schedule); step++) {
     await session.run(
       schedule.map((attended, task) => (attended[step] === '1' ? requestOf(task, step) : null)),
     );
     await session.readVariables();
-  }
-}
-
-/** Strategies come to the same. */
-const replayed = new Map<string, ReturnType<typeof replayLags>>();
-
-/** Every replica counts the same. */
-function replay(fixture: Fixture, layout: Layout, schedule: Schedule): ReturnType<typeof replayLags> {
-  const lags = schedule.flatMap((attended, task) =>
-    Array.from({ length: layout[task]! }, () =>
-      Array.from(attended, (each) => (each === '1' ? 0 : undefined)),
-    ),
-  );
-  const key = JSON.stringify([fixture.name, lags]);
-  const found = replayed.get(key) ?? replayLags(fixture, lags);
-  replayed.set(key, found);
-  return found;
-}
-
-async function assertReplays(
-  t: ExecutionContext,
-  session: Session,
-  fixture: Fixture,
-  layout: Layout,
-  schedule: Schedule,
-): Promise<void> {
-  const expected = await replay(fixture, layout, schedule);
-  const actual = await session.readVariables();
-  const { bounds } = readOracle(fixture, 2)[fixture.steps]!;
-  const steps = Math.max(...schedule.map(lastOf));
-  for (const name of Object.keys(fixture.state)) {
-    const value = expected.get(name)!.data as Float32Array;
-    const difference = largestDifference(actual.get(name)!.data as Float32Array, value);
-    const tolerance = variableTolerance(bounds.get(name) ?? 0, value, steps);
-    t.true(difference <= tolerance, `${schedule}, ${name}: ${difference} > ${tolerance}`);
   }
 }
 
@@ -137,7 +102,8 @@ const joins = test.macro<
       const ends = schedule.every((attended) => !attended.includes('01'));
       if (ends && !strategy.includes('staleness')) await train(t, session, fixture, layout, schedule);
       else await run(session, fixture, layout, schedule);
-      await assertReplays(t, session, fixture, layout, schedule);
+      const expected = await replaySchedule(fixture, layout, schedule);
+      t.deepEqual(differencesFromReplay(fixture, schedule, expected, await session.readVariables()), []);
     }
   },
   title: (_, name, strategy, schedules, layout) =>

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TransformResult } from '../../src/engine.js';
 import { projectPath } from './paths.js';
 import { type FileTensor, readTensors, writeTensors } from './tensor-file.js';
 import { runPython } from './tensorflow.js';
@@ -10,8 +11,8 @@ export interface PlanRun {
   /** One folder per task, task 0 first. */
   readonly folders: readonly string[];
   readonly steps: number;
-  /** How many of them a task runs; all if left out. */
-  readonly stepsOf?: (task: number) => number;
+  /** Whether a task has data for a step; each has for all if it is left out. */
+  readonly hasData?: (task: number, step: number) => boolean;
   /** Original tensor names and values of one task's step. */
   readonly feeds: (task: number, step: number) => ReadonlyMap<string, FileTensor>;
   /** Original names fetched in every step. */
@@ -25,6 +26,10 @@ export interface PlanRun {
   readonly restore?: string;
   /** Holds one task back: it begins step t when t rounds are applied and of the others' gradients as many wait as may. */
   readonly holdBack?: HoldBack;
+  /** A task whose process ends in place of this step. */
+  readonly dies?: { readonly task: number; readonly step: number };
+  /** In place of the plan's, milliseconds that one run may take. */
+  readonly deadlineMs?: number;
 }
 
 export interface HoldBack {
@@ -48,19 +53,41 @@ export interface PlanResult {
 }
 
 /** A training that failed, with the traceback of each task that noticed something itself. */
-export class PlanFailure extends Error {}
+export class PlanFailure extends Error {
+  /** By task. */
+  readonly errors: readonly (string | undefined)[];
+
+  constructor(errors: readonly (string | undefined)[]) {
+    super(errors.filter((error) => error !== undefined).join('\n'));
+    this.errors = errors;
+  }
+}
 
 /** Only against a hang: a training takes a second or two. */
 const SECONDS_PER_RUN = 240;
 
-function stepsOf(run: PlanRun, task: number): number {
-  return run.stepsOf?.(task) ?? run.steps;
+/** Writes what each task is given to run into a folder of its own. */
+export function writeTasks(root: string, results: readonly TransformResult[]): readonly string[] {
+  return results.map(({ graph, plan, withoutData }) => {
+    const folder = join(root, `task-${plan.task}`);
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'graph.pb'), graph);
+    if (withoutData !== undefined) writeFileSync(join(folder, plan.rollCall!.withoutData!), withoutData);
+    writeFileSync(join(folder, 'plan.json'), JSON.stringify(plan));
+    return folder;
+  });
+}
+
+function attendance(run: PlanRun, task: number): readonly boolean[] {
+  return Array.from({ length: run.steps }, (_, step) => run.hasData?.(task, step) ?? true);
 }
 
 function writeFeeds(run: PlanRun, out: string, task: number): string {
   const tensors = new Map<string, FileTensor>();
-  for (let step = 0; step < stepsOf(run, task); step++)
+  for (const [step, hasData] of attendance(run, task).entries()) {
+    if (!hasData) continue;
     for (const [name, value] of run.feeds(task, step)) tensors.set(`${step}/${name}`, value);
+  }
   const path = join(out, `feeds-${task}.tensors`);
   writeTensors(path, tensors);
   return path;
@@ -72,14 +99,16 @@ function trainingOf(run: PlanRun, out: string) {
     tasks: run.folders.map((folder, task) => ({
       folder,
       feeds: writeFeeds(run, out, task),
-      steps: stepsOf(run, task),
+      attends: attendance(run, task),
       ...(run.holdBack?.task === task ? { holdBack: run.holdBack } : {}),
+      ...(run.dies?.task === task ? { dies: run.dies.step } : {}),
     })),
     fetch: run.fetches,
     read: run.read,
     own: run.own ?? [],
     ...(run.save === undefined ? {} : { save: run.save }),
     ...(run.restore === undefined ? {} : { restore: run.restore }),
+    ...(run.deadlineMs === undefined ? {} : { deadlineMs: run.deadlineMs }),
     out,
     timeout: SECONDS_PER_RUN,
   };
@@ -87,8 +116,8 @@ function trainingOf(run: PlanRun, out: string) {
 
 function resultOf(out: string, tasks: number): PlanResult | PlanFailure {
   const paths = Array.from({ length: tasks }, (_, task) => join(out, `error-${task}.txt`));
-  const errors = paths.filter((path) => existsSync(path)).map((path) => readFileSync(path, 'utf8'));
-  if (errors.length > 0) return new PlanFailure(errors.join('\n'));
+  const errors = paths.map((path) => (existsSync(path) ? readFileSync(path, 'utf8') : undefined));
+  if (errors.some((error) => error !== undefined)) return new PlanFailure(errors);
   const variablesOf = paths.map((_, task) => readTensors(join(out, `variables-${task}.tensors`)));
   return {
     fetched: paths.map((_, task) => readTensors(join(out, `fetches-${task}.tensors`))),

@@ -3,8 +3,8 @@
   python test/helpers/run_plan.py TRAININGS.json
 
 TRAININGS.json holds a list of trainings, run one after the other, each with:
-  tasks: of each its folder, which has graph.pb and plan.json; feeds, a tensor file with `<step>/<tensor name>`, the original names; steps, how
-      many it runs; and perhaps holdBack (see HoldBack);
+  tasks: of each its folder, which has graph.pb and plan.json; feeds, a tensor file with `<step>/<tensor name>`, the original names; attends,
+      for each of its steps whether it has data for it; and perhaps holdBack (see HoldBack) or dies, a step in place of which its process ends;
   fetch: the original names to fetch in each step;
   read: {variable: tensor}, read by the chief before the first step (start.tensors) and by every task after all have done the last
     (variables-<task>.tensors);
@@ -12,7 +12,8 @@ TRAININGS.json holds a list of trainings, run one after the other, each with:
   save, restore: the prefix of a checkpoint, written after the last step or read before the first: the program's by the chief, what is kept
     back by each task;
   out: a folder all tasks share, also for fetches-<task>.tensors (`<step>/<name>`) and, when a task fails, error-<task>.txt;
-  timeout: seconds after which a task that has not ended is given up.
+  timeout: seconds after which a task that has not ended is given up;
+  deadlineMs: in place of the plan's, how long one run may take.
 
 Each task of each training is a process of its own, forked from this one, as importing TensorFlow takes longer than most trainings. A server
 cannot be stopped, and has dozens of threads: a task's process leaves at once at the end and takes them along. Tasks wait for each other
@@ -20,6 +21,7 @@ through files in `out`. A line is printed when a training has ended.
 """
 
 import faulthandler
+import itertools
 import json
 import os
 import pathlib
@@ -43,31 +45,41 @@ errors = tf.errors
 NOT_READY = (errors.FailedPreconditionError, errors.NotFoundError, errors.UnavailableError, errors.AbortedError)
 
 
+# The exit code of a process that ends in the middle of a training, as it was told.
+DIED = 9
+
+
 class PeerFailed(Exception):
   """Another task of this training has written its error down."""
+
+
+def read_graph(path):
+  graph = tf.Graph()
+  definition = v1.GraphDef()
+  definition.ParseFromString(path.read_bytes())
+  with graph.as_default():
+    tf.import_graph_def(definition, name="")
+  return graph
 
 
 class Task:
   """One task's server, session and clock."""
 
   def __init__(self, folder, out, timeout):
+    self.folder = folder
     self.plan = json.loads((folder / "plan.json").read_text())
     assert self.plan["format"] == 1, self.plan["format"]
     self.index = self.plan["task"]
     self.is_chief = self.index == self.plan["chief"]
     self.out = out
     self.deadline = time.monotonic() + timeout
-    self.graph = tf.Graph()
-    definition = v1.GraphDef()
-    definition.ParseFromString((folder / "graph.pb").read_bytes())
-    with self.graph.as_default():
-      tf.import_graph_def(definition, name="")
+    self.graph = read_graph(folder / "graph.pb")
     self.background_errors = []
 
   def config(self, key):
     return json_format.ParseDict(self.plan[key], v1.ConfigProto())
 
-  def open(self, restore=None):
+  def open(self, restore=None, deadline_ms=None):
     cluster = tf.train.ClusterSpec(self.plan["cluster"])
     self.server = tf.distribute.Server(cluster, "worker", self.index, config=self.config("serverConfig"))
     # A first look at a server that does not listen yet would make gRPC refuse others for a while.
@@ -76,6 +88,8 @@ class Task:
       v1.Session.reset(self.server.target, self.plan["containers"], self.config("sessionConfig"))
     self.session = v1.Session(self.server.target, self.graph, self.config("sessionConfig"))
     self.options = json_format.ParseDict(self.plan["runOptions"], v1.RunOptions())
+    if deadline_ms:
+      self.options.timeout_in_ms = deadline_ms
     if not self.is_chief:
       if restore:
         # What begins as the chief's begins as what it has restored.
@@ -200,16 +214,56 @@ class HoldBack:
     self.task.wait("the others", lambda: all(size >= others for size in self.task.run(self.sizes)))
 
 
+class RollCall:
+  """Who has data for a step, asked before it; and what a task does in a step for which it has none."""
+
+  def __init__(self, task, plan):
+    self.task, self.plan = task, plan
+    self.attending = {name: plan[name] for name in ("tasks", "replicas") if plan[name]}
+    self.session = None
+    if "withoutData" in plan:
+      self.graph = read_graph(task.folder / plan["withoutData"])
+      self.session = v1.Session(task.server.target, self.graph, task.config("sessionConfig"))
+
+  def ask(self, has_data):
+    """The feeds that tell a step who has data for it; None where training is over for this task."""
+    counts = self.task.run(self.attending, {self.plan["hasData"]: has_data})
+    everybody = counts["tasks"] == len(self.task.plan["cluster"]["worker"])
+    goes_on = everybody if self.plan["uneven"] == "stop" else counts["tasks"] > 0 and (has_data or self.session)
+    if not goes_on:
+      return None
+    fed = self.task.plan.get("withoutData", {"counts": {}})["counts"]
+    return {tensor: counts[name] for name, tensor in fed.items() if tensor}
+
+  def sit_out(self, names, fed):
+    """A step without data: the operations among the fetches, as far as there are any without it."""
+    operations = [each for name in names for each in self.task.plan["fetches"].get(name, {}).get("operations", [name])]
+    there = {operation.name: operation for operation in self.graph.get_operations()}
+    runs = [there[name] for name in operations if name in there]
+    self.session.run(runs, fed, options=self.task.options)
+
+
 def train(task, job):
   feeds = read_tensors(job["feeds"])
-  hold = HoldBack(task, job["holdBack"], job["steps"]) if "holdBack" in job else None
+  attends = job["attends"]
+  hold = HoldBack(task, job["holdBack"], len(attends)) if "holdBack" in job else None
+  roll = RollCall(task, task.plan["rollCall"]) if "rollCall" in task.plan else None
   results = own(task, job, "start")
-  for step in range(job["steps"]):
+  for step in itertools.count():
+    if step == job.get("dies"):
+      os._exit(DIED)
+    has_data = step < len(attends) and attends[step]
+    fed = roll.ask(has_data) if roll else {} if has_data else None
+    if fed is None:
+      break
+    if not has_data:
+      roll.sit_out(job["fetch"], fed)
+      continue
     if hold:
       hold.wait(step)
     prefix = f"{step}/"
     values = {name[len(prefix) :]: value for name, value in feeds.items() if name.startswith(prefix)}
-    for name, value in task.fetch(job["fetch"], values).items():
+    for name, value in task.fetch(job["fetch"], {**values, **fed}).items():
       results[f"{step}/{name}"] = value
   results.update(own(task, job, "end"))
   write_tensors(task.out / f"fetches-{task.index}.tensors", results)
@@ -225,7 +279,7 @@ def read(task, tensors, file):
 
 
 def work(task, job):
-  task.open(job.get("restore"))
+  task.open(job.get("restore"), job.get("deadlineMs"))
   task.meet("opened")
   if task.is_chief:
     read(task, job["read"], "start.tensors")
@@ -258,9 +312,17 @@ def attempt(training, index):
   try:
     work(Task(pathlib.Path(job["folder"]), out, job["timeout"]), job)
   except PeerFailed:
-    pass
+    leave()
   except BaseException:
     report(out, index, traceback.format_exc())
+    leave()
+
+
+def leave():
+  """Ends the process. A session that is not needed any more is closed, which would wait for tasks that are gone; a server's threads go on."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(0)
 
 
 def start_task(training, index):
@@ -270,9 +332,7 @@ def start_task(training, index):
   try:
     attempt(training, index)
   finally:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # a server's threads would keep the process alive
+    leave()
 
 
 def run(training):

@@ -2,14 +2,14 @@
  * Trainings of fixtures, or of programs made for a test, on real TensorFlow: rewritten, written to disk, run one after the other, each by as
  * many gRPC processes as it has tasks.
  */
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TrainingOptions, transformAll } from '../../src/engine.js';
 import type { FedProgram } from './fed-gradients.js';
 import { type Fixture, graphPath, type Layout } from './fixtures.js';
 import { nodesOf, taskFeeds } from './layouts.js';
-import { type PlanResult, type PlanRun, runPlans } from './run-plan.js';
+import { type PlanResult, type PlanRun, runPlans, writeTasks } from './run-plan.js';
 import { freePorts } from './tensorflow.js';
 
 interface Training {
@@ -17,7 +17,8 @@ interface Training {
   /** Replicas of each task, and what each is on. */
   readonly layout: Layout;
   readonly devices?: 'gpus';
-  readonly more?: Pick<PlanRun, 'own' | 'save' | 'restore'>;
+  readonly uneven?: TrainingOptions['uneven'];
+  readonly more?: Partial<Omit<PlanRun, 'folders' | 'feeds' | 'read' | 'holdBack'>>;
 }
 
 export interface TrainingCase extends Training {
@@ -34,17 +35,12 @@ type AnyCase = TrainingCase | FedCase;
 /** Rewrites the case's graph for every task and writes graph.pb and plan.json into a folder each. */
 function transformCase(one: AnyCase, ports: readonly number[]): PlanRun {
   const { strategy, layout, devices } = one;
+  const uneven = one.uneven === undefined ? {} : { uneven: one.uneven };
   const resources = { nodes: nodesOf(layout, ports, devices) };
   const { graph: source, gradients, ...run } = 'program' in one ? one.program : programOf(one);
-  const results = transformAll({ graph: source, gradients, resources, strategy });
+  const results = transformAll({ graph: source, gradients, resources, strategy, ...uneven });
   const root = mkdtempSync(join(tmpdir(), 'gradsync-equivalence-'));
-  const folders = results.map(({ graph, plan }) => {
-    const folder = join(root, `task-${plan.task}`);
-    mkdirSync(folder);
-    writeFileSync(join(folder, 'graph.pb'), graph);
-    writeFileSync(join(folder, 'plan.json'), JSON.stringify(plan));
-    return folder;
-  });
+  const folders = writeTasks(root, results);
   return { folders, ...run, ...one.more };
 }
 

@@ -19,7 +19,7 @@ interface Variant {
   readonly replicas?: number;
   /** The strategy, and what the file of such a text is called. */
   readonly strategy?: readonly [name: string, strategy: string];
-  readonly joins?: boolean;
+  readonly uneven?: 'stop' | 'join';
 }
 
 const isGolden = test.macro<[fixture: string, tasks: number, task: number, variant?: Variant]>({
@@ -28,20 +28,20 @@ const isGolden = test.macro<[fixture: string, tasks: number, task: number, varia
     fixture,
     tasks,
     task,
-    { replicas = 1, strategy: [suffix, strategy] = ['', 'ps-lb'], joins = false } = {},
+    { replicas = 1, strategy: [suffix, strategy] = ['', 'ps-lb'], uneven = undefined } = {},
   ) => {
     const training = readTrainingGraph(decodeGraphFile(readFileSync(graphPath(fixtureNamed(fixture)))));
     const cpus = Array.from({ length: replicas }, (_, i) => i);
     const { graph, plan } = rewrittenFor(training, tasks, task, {
       devices: `cpus: [${cpus}]`,
       strategy,
-      joins,
+      uneven,
     });
     const text = printGraph(graph, { where: isOfInterest }).replaceAll(plan.digest, '<digest>');
     const path = projectPath(
       'test',
       'golden',
-      `${fixture}.task${task}of${tasks}${replicas > 1 ? `x${replicas}` : ''}${suffix}${joins ? '.join' : ''}.txt`,
+      `${fixture}.task${task}of${tasks}${replicas > 1 ? `x${replicas}` : ''}${suffix}${uneven === undefined ? '' : `.${uneven}`}.txt`,
     );
     if (process.env['UPDATE_GOLDEN'] !== undefined) writeFileSync(path, text);
     t.is(text, readFileSync(path, 'utf8'));
@@ -51,9 +51,9 @@ const isGolden = test.macro<[fixture: string, tasks: number, task: number, varia
     fixture,
     tasks,
     task,
-    { replicas = 1, strategy: [, strategy] = ['', 'ps-lb'], joins = false } = {},
+    { replicas = 1, strategy: [, strategy] = ['', 'ps-lb'], uneven = undefined } = {},
   ) =>
-    `${fixture}, task ${task} of ${tasks} with ${replicas} replicas, ${strategy}${joins ? ', which tasks may leave' : ''}, is as it was`,
+    `${fixture}, task ${task} of ${tasks} with ${replicas} replicas, ${strategy}${uneven === undefined ? '' : `, data uneven: ${uneven}`}, is as it was`,
 });
 
 test(isGolden, 'linear-regression.resource', 1, 0);
@@ -96,5 +96,5 @@ const SHARDS = ['.partition', '{"builder": "partitioned-ps", "shards": 2, "minSh
 test(isGolden, 'words-sgd.resource', 1, 0, { strategy: SHARDS });
 test(isGolden, 'words-adam.reference', 2, 0, { strategy: SHARDS });
 test(isGolden, 'spam-clipped.resource', 2, 1, { strategy: SHARDS });
-test(isGolden, 'words-adam.resource', 2, 0, { joins: true });
-test(isGolden, 'linear-regression.resource', 2, 0, { strategy: STALE, joins: true });
+test(isGolden, 'words-adam.resource', 2, 0, { uneven: 'join' });
+test(isGolden, 'linear-regression.resource', 2, 0, { strategy: STALE, uneven: 'join' });
