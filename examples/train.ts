@@ -5,7 +5,7 @@ import type { Dataset } from './train/dataset.js';
 import { JOBS, type Job } from './train/job.js';
 import { parseOptions, type TrainOptions, USAGE } from './train/options.js';
 import { race } from './train/race.js';
-import { printTable, type Row } from './train/table.js';
+import { printBytes, printTable, type Row } from './train/table.js';
 import { COMPARE_AFTER, checkSchedule, type Schedule } from './train/trainer.js';
 
 async function main(): Promise<void> {
@@ -21,9 +21,11 @@ async function main(): Promise<void> {
     rows.push(...(await race(job, data, options.workers, schedule, options.traces[job.name])));
   }
   process.stdout.write(`\n${printTable(rows)}\n\n`);
+  const bytes = printBytes(rows);
+  if (bytes !== '') process.stdout.write(`${bytes}\n\n`);
   process.stdout.write(
     'speed-up: against 1 worker on the same global batches; ceiling: that of as many unsynchronized trainings side by side;\n' +
-      `max weight difference: against 1 worker, after ${COMPARE_AFTER} steps.\n`,
+      `max weight difference: against 1 worker, after ${COMPARE_AFTER} steps; bytes: counted while the steps ran, as gradsync plan tells them beforehand.\n`,
   );
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ jobs: rows }, null, 2)}\n`);
 }

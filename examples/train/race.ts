@@ -92,6 +92,7 @@ async function rowsOf(job: Job, trainers: readonly Trainer[], rates: Rates): Pro
     ceiling: 1,
     accuracy: await single.accuracy(),
     maxWeightDifference: 0,
+    bytesPerStep: single.bytesPerStep(),
   };
   if (many === undefined) return [row];
   const speedup = median(ratios(rates.many, rates.single));
@@ -103,6 +104,7 @@ async function rowsOf(job: Job, trainers: readonly Trainer[], rates: Rates): Pro
     ceiling: median(ratios(rates.ceiling, rates.single)),
     accuracy: await many.accuracy(),
     maxWeightDifference: maxDifference(weights, await many.weights()),
+    bytesPerStep: many.bytesPerStep(),
   };
   return [row, other];
 }

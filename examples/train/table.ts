@@ -1,4 +1,4 @@
-/** The table at the end: one row per job and number of workers. */
+/** The tables at the end: one row per job and number of workers, and what these workers sent to each other. */
 import type { TensorData } from '../../src/index.js';
 
 /** One run of a job; the row of `--json` too. */
@@ -14,6 +14,13 @@ export interface Row {
   readonly accuracy: number;
   /** Largest absolute difference of any weight from the run with one worker, after the same steps. */
   readonly maxWeightDifference: number;
+  /** Of each worker: bytes in a step, the mean of all steps. */
+  readonly bytesPerStep: readonly WorkerBytes[];
+}
+
+export interface WorkerBytes {
+  readonly sent: number;
+  readonly received: number;
 }
 
 const HEADER = [
@@ -26,9 +33,30 @@ const HEADER = [
   'max weight difference',
 ];
 
+const BYTES_HEADER = ['job', 'worker', 'sent per step', 'received per step'];
+
 export function printTable(rows: readonly Row[]): string {
-  const cells = [HEADER, ...rows.map(toCells)];
-  const widths = HEADER.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
+  return printCells(HEADER, rows.map(toCells));
+}
+
+/** What workers sent to each other; a worker alone has nobody. */
+export function printBytes(rows: readonly Row[]): string {
+  const cells = rows
+    .filter(({ workers }) => workers > 1)
+    .flatMap(({ name, bytesPerStep }) =>
+      bytesPerStep.map(({ sent, received }, worker) => [
+        name,
+        String(worker),
+        `${sent.toFixed(0)} bytes`,
+        `${received.toFixed(0)} bytes`,
+      ]),
+    );
+  return cells.length === 0 ? '' : printCells(BYTES_HEADER, cells);
+}
+
+function printCells(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cells = [header, ...rows];
+  const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
   const line = (row: readonly string[]): string =>
     row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ');
   const rule = widths.map((width) => '-'.repeat(width)).join('  ');

@@ -11,6 +11,7 @@ import {
 import { batchFeeds, type Dataset, SharedBatches, type Split, shuffledRows } from './dataset.js';
 import { type Job, readGraph } from './job.js';
 import { IN_FLIGHT, Pipeline } from './pipeline.js';
+import type { WorkerBytes } from './table.js';
 
 export interface Schedule {
   readonly batch: number;
@@ -128,6 +129,14 @@ export class Trainer {
       return right;
     });
     return (100 * sum(await Promise.all(counts))) / test.count;
+  }
+
+  /** What each worker sent and received in a step, the mean of all. */
+  bytesPerStep(): readonly WorkerBytes[] {
+    return Array.from({ length: this.workers }, (_, task) => {
+      const { steps, sent, received } = this.session.traffic(task);
+      return { sent: sent / steps, received: received / steps };
+    });
   }
 
   close(): Promise<void> {

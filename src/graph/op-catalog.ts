@@ -186,6 +186,17 @@ export function closesFrame(type: string): boolean {
   return type === 'Exit' || type === 'RefExit';
 }
 
+/** Operations whose outputs are bools, whatever `T` is. */
+const BOOLS = new Set([
+  ...['Equal', 'NotEqual', 'Less', 'LessEqual', 'Greater', 'GreaterEqual', 'InTopK', 'InTopKV2'],
+  ...['LogicalAnd', 'LogicalOr', 'LogicalNot', 'All', 'Any', 'IsFinite', 'IsNan', 'IsInf'],
+  ...['VarIsInitializedOp', 'IsVariableInitialized', 'QueueIsClosed', 'QueueIsClosedV2'],
+]);
+
+export function givesBool(type: string): boolean {
+  return BOOLS.has(type);
+}
+
 /** Operations whose results come from shapes, not from values. */
 const SHAPE_ONLY = new Set([
   'Shape',

@@ -8,7 +8,7 @@ export function printOverview(overview: Overview, whole: boolean): string {
   const tasks = cluster.worker.map(
     (address, task): Row => [String(task), address, replicas[task]!.join(' '), ...flows(traffic[task]!)],
   );
-  const sizes = 'the graph does not tell their sizes; not counted above';
+  const sizes = 'the graph does not tell their sizes or how often; not counted above';
   return [
     `digest ${digest}\n`,
     section('tasks, and what each sends and receives in a step', tasks),
@@ -24,7 +24,8 @@ export function printOverview(overview: Overview, whole: boolean): string {
 }
 
 const ROWS =
-  'A row is one entry of the indices that a step looks up or has gradients for, a repeated one each time unless a variable has distinct rows in gradients; how many there are depends on the data.';
+  'A row is one entry of the indices that a step looks up or has gradients for, a repeated one each time unless a variable has distinct rows in gradients; how many there are depends on the data. ' +
+  'A collective sends as many rows of every task as a power of two needs to hold those of the task that has the most.';
 
 function variableRows({ variables }: Overview): readonly Row[] {
   return Object.entries(variables).map(([name, variable]) => {
@@ -72,10 +73,11 @@ function flows({ sent, received }: TaskTraffic): Row {
   return [`sends ${printBytes(sent)}`, `receives ${printBytes(received)}`];
 }
 
-function printBytes({ bytes, perRowRead, perRowGradient }: StepBytes): string {
+function printBytes({ bytes, perRowRead, perRowServed, perRowGradient }: StepBytes): string {
   const parts = [
     ...(bytes > 0 ? [`${bytes} bytes`] : []),
     ...(perRowRead > 0 ? [`${perRowRead} per row read`] : []),
+    ...(perRowServed > 0 ? [`${perRowServed} per row that others read`] : []),
     ...(perRowGradient > 0 ? [`${perRowGradient} per gradient row`] : []),
   ];
   return parts.length === 0 ? 'nothing' : parts.join(' + ');
@@ -86,7 +88,7 @@ function isNothing({ sent, received }: TaskTraffic): boolean {
 }
 
 function usesRows({ traffic }: Overview): boolean {
-  return traffic.some(({ sent }) => sent.perRowRead + sent.perRowGradient > 0);
+  return traffic.some(({ sent }) => sent.perRowRead + sent.perRowServed + sent.perRowGradient > 0);
 }
 
 function explained({ chiefOnly, placement, notFetchable }: Overview): string {

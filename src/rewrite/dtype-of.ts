@@ -1,6 +1,7 @@
 /** The element type of a tensor, where the graph says it: at the operation that makes it, or at one that takes it. */
 import { GradsyncError } from '../errors.js';
 import type { DType } from '../graph/dtype.js';
+import { givesBool } from '../graph/op-catalog.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 
 /** Attribute that types output 0 of operations where it is not `T`. */
@@ -15,6 +16,7 @@ const OUTPUT_ATTRIBUTE: Readonly<Record<string, string>> = {
   Gather: 'Tparams',
   Shape: 'out_type',
   Size: 'out_type',
+  VariableShape: 'out_type',
   ArgMax: 'output_type',
   ArgMin: 'output_type',
   QueueDequeueV2: '',
@@ -38,6 +40,7 @@ export function dtypeOf(tensor: Tensor): DType {
 /** The dtype that the operation which makes a tensor tells of it, if it does. */
 export function producedType({ operation, index }: Tensor): DType | undefined {
   if (index !== 0) return undefined;
+  if (givesBool(operation.type)) return 'bool';
   return typeAttribute(operation, OUTPUT_ATTRIBUTE[operation.type] ?? 'T');
 }
 

@@ -9,8 +9,10 @@ import { stepTransfers, type Transfer } from './transfers.js';
 /** Bytes in one step: a fixed number, and more for each row that the step's data touch. */
 export interface StepBytes {
   readonly bytes: number;
-  /** Per row that is gathered: the row, or its index. */
+  /** Per row that the task looks up on another: the row, or its index. */
   readonly perRowRead: number;
+  /** Per row that another task looks up on this one. */
+  readonly perRowServed: number;
   /** Per row of a gradient: repeated ones count as often as they are in it, of a variable with `distinctRows` once. */
   readonly perRowGradient: number;
 }
@@ -34,7 +36,7 @@ export interface Overview {
   readonly shared: readonly TaskTraffic[];
   /** All that a step of all tasks sends, with one row of every sparse variable; element k is task k's. */
   readonly traffic: readonly TaskTraffic[];
-  /** Tensors that are sent and whose sizes the graph does not tell. */
+  /** Tensors that are sent, of which the graph does not tell the sizes or, in loops and branches, how often. */
   readonly unmeasured: readonly string[];
   readonly chiefOnly: readonly string[];
   readonly placement: Plan['placement'];
@@ -93,13 +95,19 @@ export function overviewOfRun(tasks: readonly TaskOverview[]): Overview {
 /** `steps`: transfers of each task's step. */
 function trafficOf(steps: readonly (readonly Transfer[])[], taskCount: number): readonly TaskTraffic[] {
   return Array.from({ length: taskCount }, (_, task) => ({
-    sent: bytesOf(steps.map((step) => step.filter(({ from }) => from === task))),
-    received: bytesOf(steps.map((step) => step.filter(({ to }) => to === task))),
+    sent: bytesOf(
+      steps.map((step) => step.filter(({ from }) => from === task)),
+      task,
+    ),
+    received: bytesOf(
+      steps.map((step) => step.filter(({ to }) => to === task)),
+      task,
+    ),
   }));
 }
 
 function sumOf(each: readonly (readonly TaskTraffic[])[], taskCount: number): readonly TaskTraffic[] {
-  const nothing = { bytes: 0, perRowRead: 0, perRowGradient: 0 };
+  const nothing = { bytes: 0, perRowRead: 0, perRowServed: 0, perRowGradient: 0 };
   return Array.from({ length: taskCount }, (_, task) => ({
     sent: each.map((traffic) => traffic[task]!.sent).reduce(plus, nothing),
     received: each.map((traffic) => traffic[task]!.received).reduce(plus, nothing),
@@ -110,15 +118,18 @@ function plus(a: StepBytes, b: StepBytes): StepBytes {
   return {
     bytes: a.bytes + b.bytes,
     perRowRead: a.perRowRead + b.perRowRead,
+    perRowServed: a.perRowServed + b.perRowServed,
     perRowGradient: a.perRowGradient + b.perRowGradient,
   };
 }
 
-function bytesOf(steps: readonly (readonly Transfer[])[]): StepBytes {
+/** `task`: whose step reads for itself; all others' read what it has. */
+function bytesOf(steps: readonly (readonly Transfer[])[], task: number): StepBytes {
   const fixed = steps.flat().map(({ size }) => (size !== null && 'bytes' in size ? size.bytes : 0));
   return {
     bytes: fixed.reduce((sum, bytes) => sum + bytes, 0),
-    perRowRead: perRow(steps, 'read'),
+    perRowRead: perRow([steps[task] ?? []], 'read'),
+    perRowServed: perRow(steps.toSpliced(task, 1), 'read'),
     perRowGradient: perRow(steps, 'gradient'),
   };
 }

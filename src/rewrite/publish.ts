@@ -10,6 +10,7 @@ import { dtypeOf } from './dtype-of.js';
 import type { Finish } from './finish.js';
 import { newName, operation, type Site } from './make.js';
 import type { Draft, RewriteContext } from './pass.js';
+import { shapeOf } from './replica-fetches.js';
 import { publicationQueueName } from './shared-objects.js';
 
 /** The operations that exchange the values of one group; on a worker the one that takes them. */
@@ -70,7 +71,7 @@ function take(
   const taken = operation(site, newName(site, 'published', String(number)), {
     type: 'QueueDequeueV2',
     inputs: [queue(site, context, number, types, undefined)],
-    attributes: attributes({ component_types: types, timeout_ms: attr.int(-1) }),
+    attributes: attributes({ component_types: types, timeout_ms: attr.int(-1), ...shapesOf(tensors) }),
   });
   const own = new Set(replicated.flatMap(({ members }) => members));
   for (const [i, tensor] of tensors.entries()) {
@@ -84,6 +85,13 @@ function take(
 export function ownPublication(graph: Graph, { number, operations }: Publication, worker: number): void {
   const handle = operations[0]!.inputs[0]!.operation;
   graph.setAttributes(handle, { shared_name: attr.string(publicationQueueName(number, worker)) });
+}
+
+/** For whoever asks how much is sent, where the program tells it. */
+function shapesOf(tensors: readonly Tensor[]): Readonly<Record<string, AttrValue>> {
+  const shapes = tensors.map(shapeOf);
+  if (shapes.includes(undefined)) return {};
+  return { _output_shapes: attr.list(shapes.map((shape) => attr.shape(shape ?? null))) };
 }
 
 function typesOf(tensors: readonly Tensor[]): AttrValue {

@@ -4,7 +4,11 @@
  */
 import { parseDevice } from '../graph/device.js';
 import { DTYPES, type DType } from '../graph/dtype.js';
+import type { Graph } from '../graph/graph.js';
+import { parseTensorName } from '../graph/name.js';
+import { closesFrame, opensLoop } from '../graph/op-catalog.js';
 import type { Operation, Tensor } from '../graph/operation.js';
+import { bytesAroundRing } from '../graph/ring.js';
 import { elementCount, type Shape } from '../graph/shape.js';
 import type { Variable } from '../graph/training-graph.js';
 import { producedType } from './dtype-of.js';
@@ -13,7 +17,7 @@ import { shapeOf } from './replica-fetches.js';
 import type { Rewritten } from './rewrite.js';
 import type { Sending } from './sending.js';
 import { findVariableUses, type VariableUses } from './variable-uses.js';
-import { ancestors } from './walk.js';
+import { ancestors, eachConsumer, Marks } from './walk.js';
 
 export interface Transfer {
   readonly tensor: string;
@@ -26,7 +30,7 @@ export interface Transfer {
   readonly size: TransferSize;
 }
 
-/** Bytes, or bytes per row where the number of rows depends on the data; null where nothing is known. */
+/** Bytes, or bytes per row where the number of rows depends on the data; null where the graph does not tell the size, or how often it is sent. */
 export type TransferSize =
   | { readonly bytes: number }
   | { readonly bytesPerRow: number; readonly holds: 'indices' | 'values' }
@@ -34,20 +38,23 @@ export type TransferSize =
 
 type GradientKind = 'dense' | 'sparse';
 
+const GATHERS = new Set(['Gather', 'GatherV2', 'ResourceGather']);
 const INTEGERS = new Set<DType>(['int32', 'int64']);
 /** Passes that name the variable they make an operation for. */
 const OF_VARIABLE = new Set(['partition', 'gradient-edge', 'replicas', 'parameter-server']);
 
-/** The transfers of a step: one run of all training operations. */
+/** The transfers of a step: one run of all training operations and, where reads may be stale, of what tells how stale they were. */
 export function stepTransfers({ graph, plan, replicas, ends, sent }: Rewritten): readonly Transfer[] {
   const steps = Object.values(plan.fetches).flatMap((fetch) =>
     'operations' in fetch ? fetch.operations.map((name) => graph.get(name)) : [],
   );
-  const run = ancestors(graph, [...ends, ...steps], { control: true });
+  const lags = (plan.rounds ?? []).map(({ lag }) => graph.get(parseTensorName(lag).operation));
+  const run = ancestors(graph, [...ends, ...steps, ...lags], { control: true });
   const { training } = replicas;
   const variables = new Map(training.variables.map((variable) => [variable.name, variable]));
   const kinds = new Map(training.pairs.map(({ variable, gradient }) => [variable.name, gradient.kind]));
   const owners = new Owners(findVariableUses(training), variables, kinds);
+  const flow = new Flow(graph);
   const wholes = new Map(
     Object.entries(plan.partitions ?? {}).flatMap(([name, { shards }]) =>
       shards.map((shard) => [shard, name] as const),
@@ -61,7 +68,8 @@ export function stepTransfers({ graph, plan, replicas, ends, sent }: Rewritten):
       for (const taker of remoteTakers(operation, takers)) {
         const transfer = owners.transfer(tensor, taker);
         const { variable = '' } = transfer;
-        found.push({ ...transfer, variable: wholes.get(variable) ?? transfer.variable });
+        const size = flow.isOnce(operation, taker) ? transfer.size : null;
+        found.push({ ...transfer, size, variable: wholes.get(variable) ?? transfer.variable });
       }
     }
   }
@@ -74,15 +82,14 @@ export function stepTransfers({ graph, plan, replicas, ends, sent }: Rewritten):
   ];
 }
 
-/**
- * Collectives go around a ring: each task sends to the next. A reduction moves every part around once to be summed, and once more for all to
- * have the sum; a gathering moves what each has to all others.
- */
+/** What collectives send around their ring. Of several variables that travel together each has its part of the bytes, rounded so that the sum is right. */
 function aroundRing(sent: readonly Sending[], { task, cluster }: Plan): readonly Transfer[] {
   const count = cluster.worker.length;
+  const before = new Map<Operation, number>();
   return sent.map(({ operation, variable, size }) => {
-    const isReduction = operation.type === 'CollectiveReduce';
-    const hops = isReduction ? (2 * (count - 1)) / count : count - 1;
+    const around = (bytes: number): number => bytesAroundRing(operation.type, bytes, count);
+    const first = before.get(operation) ?? 0;
+    if ('bytes' in size) before.set(operation, first + size.bytes);
     return {
       tensor: operation.output().name,
       from: task,
@@ -91,8 +98,8 @@ function aroundRing(sent: readonly Sending[], { task, cluster }: Plan): readonly
       way: 'gradient',
       size:
         'bytes' in size
-          ? { bytes: Math.ceil(size.bytes * hops) }
-          : { bytesPerRow: size.bytesPerRow * hops, holds: size.holds },
+          ? { bytes: around(first + size.bytes) - around(first) }
+          : { bytesPerRow: around(size.bytesPerRow), holds: size.holds },
     };
   });
 }
@@ -105,6 +112,39 @@ function remoteTakers({ device }: Operation, takers: readonly Operation[]): read
 
 function taskOf(device: string): number {
   return parseDevice(device).task ?? 0;
+}
+
+/** Tells what is sent once in every step, and what is in a loop, or in a branch that may not be taken. */
+class Flow {
+  readonly #behind: Marks;
+
+  constructor(graph: Graph) {
+    const opens = ({ type }: Operation): boolean => opensLoop(type) || isSwitch(type);
+    this.#behind = new Marks(graph);
+    const enter = (operation: Operation): void => {
+      if (!closesFrame(operation.type) && !isBranchEnd(operation)) this.#behind.add(operation);
+    };
+    for (const operation of graph.operations()) if (opens(operation)) eachConsumer(operation, true, enter);
+    for (let i = 0, operation = this.#behind.at(0); operation !== undefined; operation = this.#behind.at(++i))
+      eachConsumer(operation, true, enter);
+  }
+
+  /** What opens a loop or a branch takes its own inputs once. */
+  isOnce(producer: Operation, taker: Operation): boolean {
+    const { type } = producer;
+    return ![producer, taker].some((each) => this.#behind.has(each)) && !opensLoop(type) && !isSwitch(type);
+  }
+}
+
+function isSwitch(type: string): boolean {
+  return type === 'Switch' || type === 'RefSwitch';
+}
+
+/** A Merge after a branch; that of a loop begins with an Enter. */
+function isBranchEnd({ type, inputs }: Operation): boolean {
+  return (
+    (type === 'Merge' || type === 'RefMerge') && !inputs.some(({ operation }) => opensLoop(operation.type))
+  );
 }
 
 /** Tells for which variable, and in which size, a tensor is sent. */
@@ -133,8 +173,15 @@ class Owners {
       to: taskOf(taker.device),
       variable: variable?.name,
       way: read === undefined ? 'gradient' : 'read',
-      size: sizeOf(tensor, this.#shapeOf(tensor, variable), variable?.dtype),
+      size: this.#isHandle(tensor)
+        ? null
+        : sizeOf(tensor, this.#shapeOf(tensor, taker, variable), variable?.dtype),
     };
+  }
+
+  /** What it costs to take a handle is for the function to say that takes it. */
+  #isHandle(tensor: Tensor): boolean {
+    return this.#uses.variableOf(tensor)?.kind === 'resource';
   }
 
   /** The variable whose value a tensor is. */
@@ -168,12 +215,14 @@ class Owners {
     return this.#uses.mutatedBy(taker)[0];
   }
 
-  #shapeOf(tensor: Tensor, variable: Variable | undefined): Shape | undefined {
+  #shapeOf(tensor: Tensor, taker: Operation, variable: Variable | undefined): Shape | undefined {
     if (this.#valueOf(tensor) !== undefined) return variable?.shape;
-    const told = shapeOf(tensor) ?? constantShape(tensor);
-    const kind = variable && this.#kinds.get(variable.name);
-    if (told !== undefined || kind === undefined || tensor.operation.origin === undefined) return told;
-    return gradientShape(typeOf(tensor), kind, variable!.shape);
+    const told = shapeOf(tensor) ?? constantShape(tensor) ?? heldShape(tensor);
+    if (told !== undefined || variable === undefined || tensor.operation.origin === undefined) return told;
+    // A variable with a dense gradient may be looked up in as well.
+    const isLookup = [tensor.operation, taker].some(({ type }) => GATHERS.has(type));
+    const kind = isLookup ? 'sparse' : this.#kinds.get(variable.name);
+    return kind && gradientShape(typeOf(tensor), kind, variable.shape);
   }
 }
 
@@ -197,6 +246,12 @@ function typeOf(tensor: Tensor): DType | undefined {
 function constantShape({ operation }: Tensor): Shape | undefined {
   const value = operation.attributes.get('value');
   return value?.kind === 'tensor' ? value.value.shape : undefined;
+}
+
+/** The shape of a variable that a pass made, which is read. */
+function heldShape({ operation: { type, inputs } }: Tensor): Shape | undefined {
+  const value = type === 'ReadVariableOp' ? inputs[0]?.operation.attributes.get('shape') : undefined;
+  return value?.kind === 'shape' ? value.value : undefined;
 }
 
 /** The shape of what a pass made for a variable: its gradient whole, or as indices and rows. */

@@ -77,6 +77,15 @@ export interface TaskProgress {
   readonly generators: Readonly<Record<string, readonly number[]>>;
 }
 
+/** What a task has sent to others and received from them so far. */
+export interface TrafficRecord {
+  /** Its training steps that have ended. */
+  readonly steps: number;
+  /** Bytes, in the steps of all tasks. */
+  readonly sent: number;
+  readonly received: number;
+}
+
 export interface Executor {
   readonly taskCount: number;
   /** Milliseconds that one operation may wait for other tasks. */
@@ -96,6 +105,8 @@ export interface Executor {
    * each other in the order of the calls. Failure ends the session.
    */
   run(task: number, program: number, feeds: readonly TensorData[]): Promise<readonly TensorData[]>;
+  /** What has gone between a task and the others in training steps and rounds in the background. */
+  traffic(task: number): TrafficRecord;
   /** What a round in the background gives to accumulators and queues, and takes from them. */
   readonly backgroundMeetings: readonly Meeting[];
   /** Begins what tasks run in the background; it goes on until the executor is closed. May be repeated. */

@@ -4,7 +4,7 @@ export type { LagRecord } from './background-rounds.js';
 export type { Batches } from './batch-source.js';
 export type { CheckpointFormat } from './checkpoint-format.js';
 export { type EmbeddedSessionOptions, type EmbeddedTask, openEmbeddedSession } from './embedded/open.js';
-export type { TensorData } from './executor.js';
+export type { TensorData, TrafficRecord } from './executor.js';
 export type { RunPlan } from './request.js';
 export type { UnevenBatches } from './rounds.js';
 export { type CheckpointOptions, type RunRequest, type RunResult, Session } from './session.js';

@@ -11,7 +11,7 @@ import { checkPlans } from './check-plans.js';
 import { checkCheckpoint, checkRequest, checkRequests } from './check-request.js';
 import { restoreSaved, saveState } from './checkpoint.js';
 import { type CheckpointFormat, findCheckpoint, formatToSave } from './checkpoint-format.js';
-import type { Executor, TensorData, VariableInfo } from './executor.js';
+import type { Executor, TensorData, TrafficRecord, VariableInfo } from './executor.js';
 import { fedTo, type Prepared, Programs } from './programs.js';
 import { combineFetched } from './replica-values.js';
 import type { RunPlan } from './request.js';
@@ -168,6 +168,18 @@ export class Session {
   lags(task = 0): LagRecord {
     this.#plan(task);
     return this.#background.lags(task);
+  }
+
+  /**
+   * The bytes that a task has sent to others and received from them so far, in the training steps of all tasks (a server sends in the steps
+   * of its readers) and in rounds in the background; `steps` are the task's own that have ended. Counted is every tensor that an operation
+   * takes from another task's device, once for each device that takes it, in a loop in every iteration, and what collectives send around
+   * their ring. It is what `gradsync plan` tells beforehand, and what tasks on machines of their own would send. Initializers and
+   * evaluations do not count.
+   */
+  traffic(task = 0): TrafficRecord {
+    this.#plan(task);
+    return this.#executor.traffic(task);
   }
 
   /**

@@ -5,7 +5,7 @@
 import { GradsyncError } from '../errors.js';
 import { isFullyKnown, type Shape } from '../graph/shape.js';
 import type { PartitionReport } from '../rewrite/plan.js';
-import type { Executor, TensorData, VariableInfo } from './executor.js';
+import type { Executor, TensorData, TrafficRecord, VariableInfo } from './executor.js';
 import { joinAlong, partsAlong } from './replica-values.js';
 import type { RunPlan } from './request.js';
 
@@ -170,6 +170,10 @@ class PartitionedExecutor implements Executor {
 
   run(...args: Parameters<Executor['run']>): ReturnType<Executor['run']> {
     return this.#executor.run(...args);
+  }
+
+  traffic(task: number): TrafficRecord {
+    return this.#executor.traffic(task);
   }
 
   progress(): ReturnType<Executor['progress']> {

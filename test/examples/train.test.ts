@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { shuffledRows } from '../../examples/train/dataset.js';
-import { maxDifference, type Row } from '../../examples/train/table.js';
+import { maxDifference, type Row, type WorkerBytes } from '../../examples/train/table.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { projectPath } from '../helpers/paths.js';
 import { runProgram } from '../helpers/processes.js';
@@ -58,6 +58,14 @@ test.serial(
       ],
     );
     const [one, two] = jobs as [Row, Row];
+    t.regex(
+      stdout,
+      /job +worker +sent per step +received per step\n[- ]+\nspam +0 +\d+ bytes +\d+ bytes\nspam +1 /,
+    );
+    t.deepEqual(one.bytesPerStep, [{ sent: 0, received: 0 }]);
+    const [first, second] = two.bytesPerStep as [WorkerBytes, WorkerBytes];
+    t.true(first.sent > 0 && second.sent > 0);
+    t.deepEqual(first, { sent: second.received, received: second.sent });
     t.true(one.accuracy > 90, `accuracy ${one.accuracy}`);
     t.true(Math.abs(one.accuracy - two.accuracy) <= 0.5);
     t.true(two.maxWeightDifference <= WEIGHT_BOUND, `difference ${two.maxWeightDifference}`);

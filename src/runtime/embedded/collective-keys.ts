@@ -12,6 +12,15 @@ export interface CollectiveKeys {
 const KEYED = new Set(['CollectiveReduce', 'CollectiveGather']);
 const TAKING_KEYS = new Set(['CollectiveReduceV2', 'CollectiveGatherV2']);
 
+export function isCollective(type: string): boolean {
+  return KEYED.has(type) || TAKING_KEYS.has(type);
+}
+
+/** How many take part in a collective, if that is known before it runs. */
+export function membersOf(operation: Operation): number | undefined {
+  return KEYED.has(operation.type) ? intAttr(operation, 'group_size') : constantOf(operation.inputs[1]);
+}
+
 /** The name of the meeting, the same on all tasks. */
 export function collectiveKey({ group, instance }: CollectiveKeys): string {
   return `collective|${group}|${instance}`;

@@ -6,6 +6,16 @@ import type { VariableAccess } from './variable-access.js';
 /** Where an input comes from: a slot, the current value of a reference variable, or nowhere (a handle). */
 export type Source = number | VariableAccess | null;
 
+/** A tensor that a node moves from one task to another when it runs. */
+export interface Transfer {
+  /** Which input of the node it is. */
+  readonly input: number;
+  readonly from: number;
+  readonly to: number;
+  /** Of a collective: its type, and how many take part. */
+  readonly around?: { readonly type: string; readonly members: number };
+}
+
 export interface PlanNode {
   readonly operation: Operation;
   readonly kernel: BoundKernel;
@@ -18,6 +28,8 @@ export interface PlanNode {
   readonly predecessors: number;
   /** Only of nodes that a branch may leave out, and of loops. */
   readonly flow?: Flow;
+  /** Only of nodes that move any. */
+  readonly transfers?: readonly Transfer[];
   /** Whether it does nothing: it only keeps its place in the order. */
   readonly isIdle?: true;
 }

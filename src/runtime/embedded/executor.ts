@@ -13,6 +13,7 @@ import type {
   ProgramRequest,
   TaskProgress,
   TensorData,
+  TrafficRecord,
   VariableInfo,
 } from '../executor.js';
 import type { TaskTrace } from '../trace.js';
@@ -23,6 +24,7 @@ import { decodeError, encodeError, type FromTask, withMessage } from './messages
 import { createRecord } from './recorder.js';
 import { variableSpec } from './resources.js';
 import { TaskClient } from './task-client.js';
+import { TrafficBoard } from './traffic-board.js';
 
 export interface EmbeddedOptions {
   /** A GraphDef per task. */
@@ -46,6 +48,7 @@ export class EmbeddedExecutor implements Executor {
   readonly #tasks: readonly TaskClient[];
   readonly #loops: BackgroundLoops;
   readonly #onTrace: ((tasks: readonly TaskTrace[]) => void) | undefined;
+  readonly #traffic: TrafficBoard;
   #variables: readonly (readonly VariableInfo[])[] = [];
   #meetings: readonly ReadonlySet<string>[] = [];
   /** Why nothing runs any more. */
@@ -74,7 +77,10 @@ export class EmbeddedExecutor implements Executor {
     this.deadlineMs = deadlineMs;
     this.#onTrace = onTrace;
     this.#native = loadAddon().createSession({ name: 'gradsync' });
-    const shared = { session: this.#native.id, deadlineMs, board: createBoard(graphs.length + loops.length) };
+    const threads = graphs.length + loops.length;
+    this.#traffic = new TrafficBoard(graphs.length, threads);
+    const counts = { traffic: this.#traffic.memory, taskCount: graphs.length };
+    const shared = { session: this.#native.id, deadlineMs, board: createBoard(threads), ...counts };
     const events = {
       failed: (client: TaskClient, report: Extract<FromTask, { kind: 'failed' }>) =>
         void this.#failed(client, report),
@@ -139,6 +145,10 @@ export class EmbeddedExecutor implements Executor {
 
   async run(task: number, program: number, feeds: readonly TensorData[]): Promise<readonly TensorData[]> {
     return (await this.#task(task).ask({ kind: 'run', program, feeds }, transferable(feeds))).values;
+  }
+
+  traffic(task: number): TrafficRecord {
+    return this.#traffic.read(task);
   }
 
   hasValue({ key, dtype, shape }: VariableInfo): boolean {

@@ -17,6 +17,9 @@ export interface TaskOptions {
   /** Milliseconds one operation may wait; Infinity for no limit. */
   readonly deadlineMs: number;
   readonly board: SharedArrayBuffer;
+  /** Where the thread counts what its steps move between so many tasks. */
+  readonly traffic: SharedArrayBuffer;
+  readonly taskCount: number;
   /** Where the thread writes what its time is spent on; null if it need not. */
   readonly record: SharedArrayBuffer | null;
 }

@@ -2,7 +2,7 @@
 import { GradsyncError } from '../../errors.js';
 import type { AttrValue } from '../../graph/attributes.js';
 import type { DType } from '../../graph/dtype.js';
-import { outputCountAttribute } from '../../graph/op-catalog.js';
+import { givesBool, outputCountAttribute } from '../../graph/op-catalog.js';
 import type { Operation, Tensor } from '../../graph/operation.js';
 import { outputsOf } from '../../graph/outputs.js';
 import type { Shape } from '../../graph/shape.js';
@@ -43,12 +43,6 @@ export function feedSpec(tensor: Tensor): FeedSpec {
   return { tensor: tensor.name, dtype: dtypeOf(tensor), shape: shapeOf(tensor.operation) };
 }
 
-const BOOLS = new Set([
-  ...['Equal', 'NotEqual', 'Less', 'LessEqual', 'Greater', 'GreaterEqual', 'InTopK', 'InTopKV2'],
-  ...['LogicalAnd', 'LogicalOr', 'LogicalNot', 'All', 'Any', 'IsFinite', 'IsNan', 'IsInf'],
-  ...['VarIsInitializedOp', 'IsVariableInitialized', 'QueueIsClosed', 'QueueIsClosedV2'],
-]);
-
 /** The attribute that types output 0, with the type it has where the attribute is absent; for all others it is `T`. */
 const TYPED_BY: Readonly<Record<string, readonly [attribute: string, absent?: DType]>> = {
   Const: ['dtype'],
@@ -87,7 +81,7 @@ function dtypeOf({ operation, index }: Tensor): DType | null {
     !operation.type.startsWith('Variable')
   )
     return 'resource';
-  if (BOOLS.has(operation.type)) return 'bool';
+  if (givesBool(operation.type)) return 'bool';
   // Outputs of several have types of their own, but for those that are all alike.
   const alike = operation.type === 'ShapeN' || outputCountAttribute(operation.type) === 'num_split';
   if ((index > 0 && !alike) || NOT_T.has(operation.type)) return null;

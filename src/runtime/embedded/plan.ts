@@ -16,6 +16,7 @@ import { planOrder } from './plan-order.js';
 import { ReferenceReads } from './reference-reads.js';
 import type { TaskResources } from './resources.js';
 import { isTrivial, Scope } from './scope.js';
+import { TransferFinder } from './transfers.js';
 
 export interface PlanRequest {
   readonly feeds: readonly Tensor[];
@@ -54,6 +55,7 @@ class Compiler {
   readonly #uses: number[] = [];
   readonly #nodes: Draft[] = [];
   readonly #indices = new Map<Operation, number>();
+  readonly #transfers: TransferFinder;
   #references = new ReferenceReads([], new Set());
   /** What a branch may leave out. */
   #leftOut: ReadonlySet<Operation> = new Set();
@@ -64,6 +66,7 @@ class Compiler {
     this.#resources = resources;
     this.#scope = scope;
     this.#fed = scope.fed;
+    this.#transfers = new TransferFinder(resources.task);
   }
 
   compile(): ExecutionPlan {
@@ -148,6 +151,7 @@ class Compiler {
     const sources = operation.inputs.map((_, position) => this.#source(operation, position, binding));
     const node = this.#addNode(operation, binding.kernel, sources, dependencies);
     if (this.#leftOut.has(operation)) node.flow = this.#flowOf(operation);
+    this.#findTransfers(node, operation.inputs);
   }
 
   #flowOf(operation: Operation, loop?: LoopPlan): Flow {
@@ -179,6 +183,12 @@ class Compiler {
     }).compile();
     const node = this.#addNode(operation, () => NOTHING, sources, dependencies);
     node.flow = this.#flowOf(operation, { body, variables: loop.merges.length });
+    this.#findTransfers(node, begins.map(entered));
+  }
+
+  #findTransfers(node: Draft, inputs: readonly Tensor[]): void {
+    const found = this.#transfers.find(node.operation, inputs, node.sources);
+    if (found.length > 0) node.transfers = found;
   }
 
   #addNode(

@@ -4,7 +4,7 @@
  */
 import { GradsyncError } from '../../errors.js';
 import type { Operation } from '../../graph/operation.js';
-import type { ExecutionPlan, Flow, LoopPlan, PlanNode, Source } from './execution-plan.js';
+import type { ExecutionPlan, Flow, LoopPlan, PlanNode, Source, Transfer } from './execution-plan.js';
 import type { TaskRuntime } from './kernel.js';
 import { ReadyHeap } from './ready-heap.js';
 import { DEAD, HANDLE, type Value } from './value.js';
@@ -23,6 +23,8 @@ export class OperationFailure extends Error {
 export interface StepObserver {
   /** An operation begins. */
   enter(operation: Operation): void;
+  /** A value goes from one task to another. */
+  moves(transfer: Transfer, value: Value): void;
   /** Told where the time goes, if given. */
   readonly spans?: Spans;
 }
@@ -175,6 +177,7 @@ class StepRun {
     enter(node.operation);
     const begin = spans?.now() ?? 0;
     const inputs = node.sources.map((source) => this.#input(source));
+    if (node.transfers !== undefined) this.#move(node.transfers, inputs);
     try {
       if (flow?.loop !== undefined) {
         this.#finish(
@@ -190,6 +193,14 @@ class StepRun {
       else this.#finish(node, inputs, result);
     } catch (error) {
       throw error instanceof OperationFailure ? error : new OperationFailure(node.operation, error);
+    }
+  }
+
+  /** A Merge has values only at the inputs that were taken. */
+  #move(transfers: readonly Transfer[], inputs: readonly (Value | undefined)[]): void {
+    for (const transfer of transfers) {
+      const value = inputs[transfer.input];
+      if (value !== undefined) this.#observer.moves(transfer, value);
     }
   }
 

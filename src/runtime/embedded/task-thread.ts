@@ -17,6 +17,7 @@ import { Recorder } from './recorder.js';
 import { TaskResources } from './resources.js';
 import { Task } from './task.js';
 import { ThreadRuntime } from './task-runtime.js';
+import { TrafficRow } from './traffic-board.js';
 
 async function openTask({
   task,
@@ -24,6 +25,8 @@ async function openTask({
   session,
   deadlineMs,
   board,
+  traffic,
+  taskCount,
   loop,
   row: place,
   record,
@@ -38,7 +41,8 @@ async function openTask({
   const row = new BoardRow(board, place);
   const runtime = new ThreadRuntime(addon, backend, deadlineMs);
   const recorder = record === null ? undefined : new Recorder(record);
-  return new Task({ graph, resources, binder, runtime, row, recorder });
+  const counts = new TrafficRow(traffic, taskCount, place);
+  return new Task({ graph, resources, binder, runtime, row, traffic: counts, recorder });
 }
 
 /** Serves one task. After the first failure nothing runs any more. */

@@ -21,6 +21,8 @@ import { variablesRead } from './reads.js';
 import type { Recorder } from './recorder.js';
 import type { TaskResources } from './resources.js';
 import { runStep, type Spans, type StepObserver } from './step.js';
+import type { TrafficRow } from './traffic-board.js';
+import { bytesMoved } from './transfers.js';
 import { Value } from './value.js';
 import type { VariableAccess } from './variable-access.js';
 
@@ -31,6 +33,7 @@ export interface TaskParts {
   readonly binder: Binder;
   readonly runtime: TaskRuntime;
   readonly row: BoardRow;
+  readonly traffic: TrafficRow;
   /** Undefined where nobody wants to know where the time goes. */
   readonly recorder?: Recorder | undefined;
 }
@@ -48,14 +51,18 @@ export class Task {
   /** Position of each operation in the graph, for the board. */
   readonly #positions = new Map<Operation, number>();
   readonly #observer: StepObserver;
+  #isInStep = false;
 
   constructor(parts: TaskParts) {
     this.#parts = parts;
     for (const operation of parts.graph.operations()) this.#positions.set(operation, this.#positions.size);
-    const { row, recorder } = parts;
+    const { row, traffic, recorder } = parts;
     const position = (operation: Operation): number => this.#positions.get(operation)!;
     this.#observer = {
       enter: (operation) => row.enter(position(operation)),
+      moves: (transfer, value) => {
+        if (this.#isInStep) traffic.move(transfer.from, transfer.to, bytesMoved(transfer, value));
+      },
       ...(recorder === undefined ? {} : { spans: recordSpans(recorder, position) }),
     };
   }
@@ -125,14 +132,16 @@ export class Task {
 
   /** Runs a program once. The arrays that come back belong to the caller. */
   async run(program: number, feeds: readonly TensorData[]): Promise<TensorData[]> {
-    const { row, runtime, recorder } = this.#parts;
+    const { row, traffic, runtime, recorder } = this.#parts;
     const { plan, isStep } = this.#programs[program]!;
     const activity = isStep ? 'step' : 'run';
     const begin = recorder?.now() ?? 0;
     row.begin(activity);
+    this.#isInStep = isStep;
     const values = feeds.map(({ dtype, shape, data }) => Value.ofHost(dtype, shape, data));
     const fetched = await runStep(plan, values, runtime, this.#observer);
     row.end();
+    if (isStep) traffic.endStep();
     const results = fetched.map(takeOut);
     recorder?.add(activity, begin);
     return results;

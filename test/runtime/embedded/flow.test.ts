@@ -98,7 +98,7 @@ class World {
   async run(request: Partial<PlanRequest>): Promise<number[]> {
     this.log.length = 0;
     const plan = compile({ feeds: [], tensors: [], operations: [], ...request }, this.#binder, NO_RESOURCES);
-    const values = await runStep(plan, [], NO_RUNTIME, { enter: () => undefined });
+    const values = await runStep(plan, [], NO_RUNTIME, { enter: () => undefined, moves: () => undefined });
     return values.map((value) => {
       const [result] = value.host() as Float32Array;
       value.release();

@@ -10,6 +10,7 @@ import { openTaskGraph } from '../../../src/runtime/embedded/lowering/lower.js';
 import { TaskResources } from '../../../src/runtime/embedded/resources.js';
 import { Task } from '../../../src/runtime/embedded/task.js';
 import { ThreadRuntime } from '../../../src/runtime/embedded/task-runtime.js';
+import { TrafficBoard, TrafficRow } from '../../../src/runtime/embedded/traffic-board.js';
 import { programRequest } from '../../../src/runtime/request.js';
 import { rewriteFixture, stepRequests } from '../../helpers/embedded.js';
 import { fixtureNamed } from '../../helpers/fixtures.js';
@@ -37,7 +38,8 @@ for (const name of [
     const binder = new Binder(resources, COMPUTE_KERNELS, RESOURCE_KERNELS);
     const row = new BoardRow(createBoard(1), 0);
     const runtime = new ThreadRuntime(addon, backend, 10_000);
-    const task = new Task({ graph: openTaskGraph(bytes), resources, binder, runtime, row });
+    const traffic = new TrafficRow(new TrafficBoard(1, 1).memory, 1, 0);
+    const task = new Task({ graph: openTaskGraph(bytes), resources, binder, runtime, row, traffic });
     for (const operation of plan.initializers) {
       await task.run(task.prepare({ feeds: [], tensors: [], operations: [operation], guarded: [] }).id, []);
     }

@@ -90,7 +90,7 @@ function world() {
   const plan = (request: Partial<PlanRequest>): ExecutionPlan =>
     compile({ feeds: [], tensors: [], operations: [], ...request }, binder, NO_RESOURCES);
   const run = (request: Partial<PlanRequest>, feeds: readonly Value[] = []) =>
-    runStep(plan(request), feeds, NO_RUNTIME, { enter: () => undefined });
+    runStep(plan(request), feeds, NO_RUNTIME, { enter: () => undefined, moves: () => undefined });
   return { graph, log, made, waiting, add, plan, run, binder };
 }
 
@@ -166,7 +166,10 @@ test('while nothing can run, the thread waits for a settlement: of as many waits
     waiting.get(['a', 'b'][asked.length - 1]!)!();
   };
   const runtime = { ...NO_RUNTIME, awaitSettlement };
-  await runStep(plan({ operations: [both] }), [], runtime, { enter: () => undefined });
+  await runStep(plan({ operations: [both] }), [], runtime, {
+    enter: () => undefined,
+    moves: () => undefined,
+  });
   t.deepEqual(asked, [2, 1]);
 });
 
