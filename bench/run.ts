@@ -9,6 +9,7 @@ import { DENSE_CASES } from './dense.bench.js';
 import { FUSED_CASES } from './fused.bench.js';
 import { describeMachine } from './machine.js';
 import { REWRITE_CASES } from './rewrite.bench.js';
+import { ROW_CASES } from './rows.bench.js';
 import { SPARSE_CASES } from './sparse.bench.js';
 import { printRows } from './table.js';
 import { TRAINING_CASES } from './training.bench.js';
@@ -20,6 +21,7 @@ const CASES: readonly BenchCase[] = [
   ...SPARSE_CASES,
   ...FUSED_CASES,
   ...ALL_REDUCE_CASES,
+  ...ROW_CASES,
   ...BOUNDARY_CASES,
 ];
 const CASE_TIMEOUT_MS = 600_000;

@@ -47,6 +47,7 @@ function waysOf({
   staleness,
   proxy,
   distinctRows,
+  denseFrom,
   compressor = 'none',
   k,
 }: Overview['variables'][string]): readonly string[] {
@@ -55,8 +56,19 @@ function waysOf({
     ...(staleness === undefined ? [] : [`staleness ${staleness}`]),
     ...(proxy ? ['proxies'] : []),
     ...(distinctRows ? ['distinct rows in gradients'] : []),
+    ...(denseFrom === undefined ? [] : [printDense(denseFrom)]),
     ...(compressor === 'none' ? [] : [k === undefined ? compressor : `${compressor} (${k} elements)`]),
   ];
+}
+
+/** One, or one for each shard. */
+function printDense(each: NonNullable<Overview['variables'][string]['denseFrom']>): string {
+  const parts = each.map((from) => {
+    if (from === null) return 'as rows';
+    const when = from.rows === 0 ? '' : ` from ${from.rows} gradient rows of a task on`;
+    return `as a dense gradient${when} (${from.bytes} bytes)`;
+  });
+  return [...new Set(parts)].join(' or ');
 }
 
 function trafficRows({ variables, shared }: Overview): readonly Row[] {

@@ -9,9 +9,9 @@ import type { GradientPair } from '../graph/training-graph.js';
 import { BackgroundCollectives, type BackgroundExchange } from './background-collectives.js';
 import type { Closure } from './closure.js';
 import { COLLECTIVE_TYPES, Collectives } from './collective-operations.js';
-import { isDistinct } from './combine-rows.js';
 import { replicasOf, taskOfDevice } from './devices.js';
-import { gatherSlices } from './gather-slices.js';
+import { exchangeSlices } from './exchange-slices.js';
+import { exchangedForm } from './exchanged-form.js';
 import { gradientTensors } from './gradient-region.js';
 import { type Nothing, nothingOf } from './nothing.js';
 import type { Draft, RewriteContext } from './pass.js';
@@ -42,12 +42,6 @@ export interface Exchange {
   /** What a task without data sends. */
   readonly nothing: readonly Nothing[];
 }
-
-const GATHERED: SparseForm = {
-  form: 'concatenated',
-  reason:
-    'the slices of all tasks are gathered in the order of tasks, as many of each as of the task that has the most',
-};
 
 export function exchange(draft: Draft, context: RewriteContext, input: CollectiveInput): Exchange {
   const runs = context.collectivesInBackground ? new BackgroundCollectives(context) : undefined;
@@ -85,7 +79,7 @@ function formsOf(
     pairs.map((pair) => {
       if (pair.gradient.kind === 'dense' || context.taskCount === 1) return [pair, undefined];
       const own = sparseFormOf(pair, sharedRows.has(pair));
-      return [pair, { ...GATHERED, distinct: isDistinct(context, pair, own) }];
+      return [pair, exchangedForm(context, pair, own)];
     }),
   );
 }
@@ -110,7 +104,7 @@ function exchangeGroup(
   );
   const sparse = pairs.filter(({ gradient }) => gradient.kind === 'sparse');
   const gathered = sparse.map((pair) => ({
-    sent: gatherSlices(siteOf(pair), context, pair, collectives, forms.get(pair)?.distinct === true),
+    sent: exchangeSlices(siteOf(pair), context, pair, collectives, forms.get(pair)!),
     residuals: [],
     keeps: [],
     nothing: nothingOf(pair),

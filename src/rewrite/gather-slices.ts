@@ -1,6 +1,5 @@
 /**
- * Sparse gradients of variables of which every task has a copy: the slices of all tasks, one behind the other in the order of the tasks, values
- * divided by the number of all replicas. Tasks may have different numbers of rows, also none, and a collective takes the same number of all,
+ * Gathering: the slices of all tasks, one behind the other in the order of the tasks. Tasks may have different numbers of rows, also none, and a collective takes the same number of all,
  * at least one: the counts are gathered first, then slices padded to the power of two that holds the largest, and the padding is left out of
  * the result. Each power has a key of its own, as a collective of TensorFlow keeps the shape of its first step.
  */
@@ -9,60 +8,65 @@ import { type Attributes, attr, attributes } from '../graph/attributes.js';
 import { DTYPES, type DType } from '../graph/dtype.js';
 import type { Tensor } from '../graph/operation.js';
 import { elementCount } from '../graph/shape.js';
-import type { GradientPair, Variable } from '../graph/training-graph.js';
-import type { Collectives, Variants } from './collective-operations.js';
-import { combineRows } from './combine-rows.js';
-import { dtypeOf } from './dtype-of.js';
+import type { Variable } from '../graph/training-graph.js';
+import type { Collected, Collectives, Variants } from './collective-operations.js';
+import type { SliceTensors } from './combine-rows.js';
+import { LENGTHS } from './exchanged-form.js';
 import { concatenate, constant, newName, operation, type Site } from './make.js';
 import type { RewriteContext } from './pass.js';
-import { divideByReplicas, splitInto } from './reduce-dense.js';
+import { splitInto } from './reduce-dense.js';
 import type { Sending } from './sending.js';
 
-/** Gives those that take the slices those of all tasks. `distinct`: of each task every row once. */
-export function gatherSlices(
-  site: Site,
-  context: RewriteContext,
-  pair: GradientPair,
-  collectives: Collectives,
-  distinct: boolean,
-): readonly Sending[] {
-  const { gradient, variable } = pair;
-  if (gradient.kind !== 'sparse') throw new Error('unreachable: the caller knows the kind');
-  const { indices, values } = gradient;
-  const indexType = dtypeOf(indices);
-  const consumers = { indices: [...indices.consumers], values: [...values.consumers] };
-  const { algorithm: hint } = context.collectives.get(variable.name)!;
-  const cpu = { ...site, device: context.devices.cpu };
-  const own = distinct ? combineRows(cpu, gradient, indexType, variable.dtype) : gradient;
-  const rows = new Rows(site, context, own.indices, indexType, collectives, hint);
-  const rank = rankOf(variable);
-  const allIndices = rows.gather('indices', own.indices, indexType, 1);
-  const allValues = rows.gather('values', own.values, variable.dtype, rank);
-  const mean = divideByReplicas(site, context, allValues, variable.dtype);
-  site.graph.replaceInput(indices, allIndices, consumers.indices);
-  site.graph.replaceInput(values, mean, consumers.values);
-  const row = elementCount((variable.shape ?? []).slice(1).map((dim) => Math.max(dim, 1)));
-  const sizes: readonly Sending['size'][] = [
-    { bytes: DTYPES.int32.size },
-    { bytesPerRow: DTYPES[indexType].size, holds: 'indices' },
-    { bytesPerRow: row * DTYPES[variable.dtype].size, holds: 'values' },
-  ];
-  return collectives.made
-    .slice(-sizes.length)
-    .map((operation, i) => ({ operation, variable, size: sizes[i]! }));
+/** Slices of all tasks, values summed or still to be: not yet divided. */
+export interface ExchangedSlices extends SliceTensors {
+  readonly sent: readonly Sending[];
 }
 
-/** The numbers of rows that are gathered: powers of two. */
-const LENGTHS = Array.from({ length: 31 }, (_, i) => 2 ** i);
+export interface SliceInput {
+  readonly own: SliceTensors;
+  readonly indexType: DType;
+  readonly variable: Variable;
+  /** The hint of how to communicate. */
+  readonly hint: string;
+}
 
-/** How many rows each task has, and the gathering of as many. */
-class Rows {
+/** The slices of all tasks. `counts`: of those of `own`. */
+export function gatherSlices(
+  site: Site,
+  collectives: Collectives,
+  counts: RowCounts,
+  { own, indexType, variable, hint }: SliceInput,
+): ExchangedSlices {
+  const { dtype } = variable;
+  const rank = rankOf(variable);
+  const gather = (what: keyof SliceTensors, type: DType, ofRank: number): Collected => {
+    const padded = counts.pad(what, own[what], type, ofRank);
+    const given = { tensor: padded, dtype: type, hint };
+    const { tensor, operation } = collectives.gatherVariant(site, `all_${what}`, given, counts.variants);
+    return { tensor: counts.unpad(what, tensor, type), operation };
+  };
+  const [indices, values] = [gather('indices', indexType, 1), gather('values', dtype, rank)];
+  const row = elementCount((variable.shape ?? []).slice(1).map((dim) => Math.max(dim, 1)));
+  const send = ({ operation }: Collected, size: Sending['size']): Sending => ({ operation, variable, size });
+  return {
+    indices: indices.tensor,
+    values: values.tensor,
+    sent: [
+      send(counts.gathered, { bytes: DTYPES.int32.size }),
+      send(indices, { bytesPerRow: DTYPES[indexType].size, holds: 'indices' }),
+      send(values, { bytesPerRow: row * DTYPES[dtype].size, holds: 'values' }),
+    ],
+  };
+}
+
+/** How many rows each task has, and to how many they are padded. */
+export class RowCounts {
+  /** The gathering of the counts. */
+  readonly gathered: Collected;
+  /** Which of LENGTHS this step's is. */
+  readonly variants: Variants;
   readonly #site: Site;
   readonly #taskCount: number;
-  readonly #collectives: Collectives;
-  readonly #hint: string;
-  /** Which of LENGTHS this step's is. */
-  readonly #variants: Variants;
   /** Rows to add to this task's, a vector of one. */
   readonly #missing: Tensor;
   /** Of the gathered rows: for each task in turn its own, and those that were added. */
@@ -71,15 +75,11 @@ class Rows {
   constructor(
     site: Site,
     { taskCount }: RewriteContext,
-    indices: Tensor,
-    indexType: DType,
     collectives: Collectives,
-    hint: string,
+    { own: { indices }, indexType, hint }: SliceInput,
   ) {
     this.#site = site;
     this.#taskCount = taskCount;
-    this.#collectives = collectives;
-    this.#hint = hint;
     const plain = attributes({ T: attr.type('int32') });
     const add = (name: string, type: string, inputs: readonly Tensor[], own = plain): Tensor =>
       operation(site, newName(site, name), { type, inputs, attributes: own }).output();
@@ -92,10 +92,11 @@ class Rows {
       attributes({ T: attr.type(indexType), out_type: attr.type('int32') }),
     );
     const given = { tensor: count, dtype: 'int32', hint } as const;
-    const counts = collectives.gather(site, 'counts', given, [1]).tensor;
+    this.gathered = collectives.gather(site, 'counts', given, [1]);
+    const counts = this.gathered.tensor;
     const lengths = number('lengths', LENGTHS, [LENGTHS.length]);
     const variant = lengthFor(add, counts, lengths, number('first_axis', [0]));
-    this.#variants = { variant, count: LENGTHS.length };
+    this.variants = { variant, count: LENGTHS.length };
     const length = add('length', 'GatherV2', [lengths, variant, number('length/axis', [0])], GATHERING);
     this.#missing = add('missing', 'Sub', [length, count]);
     const added = add('added', 'Sub', [length, counts]);
@@ -105,16 +106,30 @@ class Rows {
     this.#sizes = add('sizes', 'Reshape', [both, number('sizes/shape', [-1], [1])], shaping);
   }
 
-  /** The rows of all tasks. */
-  gather(what: string, rows: Tensor, dtype: DType, rank: number): Tensor {
+  /** Whether the length of this step holds so many rows: a bool scalar, the same on all tasks. */
+  hold(rows: number): Tensor {
     const site = this.#site;
-    const padded = operation(site, newName(site, `padded_${what}`), {
+    const least = LENGTHS.findIndex((length) => length >= rows);
+    return operation(site, newName(site, 'is_many'), {
+      type: 'GreaterEqual',
+      inputs: [this.variants.variant, constant(site, newName(site, 'many'), 'int32', [least])],
+      attributes: attributes({ T: attr.type('int32') }),
+    }).output();
+  }
+
+  /** This task's rows, as many as are gathered of each. */
+  pad(what: string, rows: Tensor, dtype: DType, rank: number): Tensor {
+    const site = this.#site;
+    return operation(site, newName(site, `padded_${what}`), {
       type: 'Pad',
       inputs: [rows, this.#paddings(what, rank)],
       attributes: attributes({ T: attr.type(dtype), Tpaddings: attr.type('int32') }),
     }).output();
-    const given = { tensor: padded, dtype, hint: this.#hint };
-    const gathered = this.#collectives.gatherVariant(site, `all_${what}`, given, this.#variants).tensor;
+  }
+
+  /** The rows of all tasks, without what was added. */
+  unpad(what: string, gathered: Tensor, dtype: DType): Tensor {
+    const site = this.#site;
     const count = 2 * this.#taskCount;
     const pieces = splitInto(site, `${what}_by_task`, gathered, this.#sizes, count, dtype);
     const own = pieces.filter((_, i) => i % 2 === 0);

@@ -83,19 +83,20 @@ export function reshape(
   }).output();
 }
 
-/** Sums rows of equal id, ids being int32 from 0 to `count`, a scalar. In the order of rows on a CPU; a GPU adds in any order. */
+/** Sums rows of equal id, ids being of `idType` from 0 to `count`, an int32 scalar. In the order of rows on a CPU; a GPU adds in any order. */
 export function segmentSum(
   site: Site,
   name: string,
   [rows, ids, count]: readonly [rows: Tensor, ids: Tensor, count: Tensor],
   dtype: DType,
+  idType: DType = 'int32',
 ): Tensor {
   return operation(site, name, {
     type: 'UnsortedSegmentSum',
     inputs: [rows, ids, count],
     attributes: attributes({
       T: attr.type(dtype),
-      Tindices: attr.type('int32'),
+      Tindices: attr.type(idType),
       Tnumsegments: attr.type('int32'),
     }),
   }).output();

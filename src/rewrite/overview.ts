@@ -13,7 +13,7 @@ export interface StepBytes {
   readonly perRowRead: number;
   /** Per row that another task looks up on this one. */
   readonly perRowServed: number;
-  /** Per row of a gradient: repeated ones count as often as they are in it, of a variable with `distinctRows` once. */
+  /** Per row of a gradient: repeated ones count as often as they are in it, of a variable with `distinctRows` once. From `denseFrom` on, its bytes in their place. */
   readonly perRowGradient: number;
 }
 

@@ -16,6 +16,14 @@ export type FetchPlan =
   | { readonly tensors: readonly string[]; readonly combine: 'first' | 'concat' | 'mean' }
   | { readonly operations: readonly string[] };
 
+/** From when on the rows of a sparse gradient are summed over the tasks as a dense gradient. */
+export interface DenseFrom {
+  /** The rows of one task in a step, each counted once; 0: always. */
+  readonly rows: number;
+  /** What every task then sends of the gradient, in place of bytes per row. */
+  readonly bytes: number;
+}
+
 export interface VariablePlanReport {
   readonly gradient: 'dense' | 'sparse';
   /** Null for a dense gradient. */
@@ -24,6 +32,8 @@ export interface VariablePlanReport {
   readonly sparseFormReason?: string;
   /** Present where every task sums its own repeated rows before it sends them: each row is sent once. */
   readonly distinctRows?: true;
+  /** Of gathered rows: when they are fewer bytes as a dense gradient, and so sent as one. One, or one for each shard; null or left out is never. */
+  readonly denseFrom?: readonly (DenseFrom | null)[];
   readonly synchronizer: 'parameter-server' | 'collective';
   /** Of a collective: what is done to the gradient on the way, and the number of the variables that travel with it. */
   readonly compressor?: string;

@@ -62,7 +62,9 @@ function wholes(reports: ReadonlyMap<string, VariablePlanReport>, { split }: Run
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
     const k = parts.reduce((sum, part) => sum + (part.k ?? 0), 0);
     const sent = first.k === undefined ? {} : { k };
-    found.push([name, { ...first, ...sent, devices, shards: parts.length, bytes }]);
+    const denseFrom = parts.flatMap((part) => part.denseFrom ?? [null]);
+    const dense = denseFrom.every((from) => from === null) ? {} : { denseFrom };
+    found.push([name, { ...first, ...sent, ...dense, devices, shards: parts.length, bytes }]);
   }
   return Object.fromEntries(found.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
@@ -97,10 +99,11 @@ function firstReplicas({ strategy, taskCount }: RunContext): readonly string[] {
 function reportForm(
   { gradient }: GradientPair,
   form: SparseForm | undefined,
-): Pick<VariablePlanReport, 'sparseForm' | 'sparseFormReason' | 'distinctRows'> {
+): Pick<VariablePlanReport, 'sparseForm' | 'sparseFormReason' | 'distinctRows' | 'denseFrom'> {
   if (form !== undefined) {
     const distinct = form.distinct === true ? { distinctRows: true as const } : {};
-    return { sparseForm: form.form, sparseFormReason: form.reason, ...distinct };
+    const dense = form.denseFrom === undefined ? {} : { denseFrom: [form.denseFrom] };
+    return { sparseForm: form.form, sparseFormReason: form.reason, ...distinct, ...dense };
   }
   if (gradient.kind === 'dense') return { sparseForm: null };
   return { sparseForm: null, sparseFormReason: 'every task applies its own slices' };

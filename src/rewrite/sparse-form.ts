@@ -5,12 +5,15 @@
 import { isRowLinear, isRowScaling } from '../graph/op-catalog.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import type { GradientPair } from '../graph/training-graph.js';
+import type { DenseFrom } from './plan.js';
 
 export interface SparseForm {
   readonly form: 'combined' | 'concatenated';
   readonly reason: string;
   /** Whether every task sums its own repeated rows before it sends them. */
   readonly distinct?: boolean;
+  /** Where tasks may sum it as a dense gradient. */
+  readonly denseFrom?: DenseFrom;
 }
 
 /** What a tensor carries of the slices. `unique` and `positions` are the outputs of Unique over the indices. */

@@ -4,7 +4,14 @@ import { excerpt, GradsyncError } from '../errors.js';
 import type { StrategyBuilder } from './builder.js';
 import { isPart, PART } from './json-cursor.js';
 import type { ModelSummary, VariableSummary } from './model-summary.js';
-import { type CollectivePlan, DEFAULT_K, type Strategy, TOP_K, type VariablePlan } from './strategy.js';
+import {
+  type CollectivePlan,
+  DEFAULT_K,
+  type SPARSE_WAYS,
+  type Strategy,
+  TOP_K,
+  type VariablePlan,
+} from './strategy.js';
 
 export interface AllReduceOptions {
   /** How many variables at most have one group number: dense gradients of a group travel in one transfer. Default 64. */
@@ -15,6 +22,8 @@ export interface AllReduceOptions {
   readonly k?: number;
   /** Default auto. */
   readonly algorithm?: CollectivePlan['algorithm'];
+  /** Of sparse gradients, as in CollectivePlan. Default auto. */
+  readonly sparse?: (typeof SPARSE_WAYS)[number];
 }
 
 const GROUP_SIZE = 64;
@@ -37,10 +46,11 @@ export function collectivePlans(
   variables: readonly VariableSummary[],
   options: AllReduceOptions,
 ): VariablePlan[] {
-  const { group: size = GROUP_SIZE, compressor = 'none', algorithm = 'auto' } = options;
+  const { group: size = GROUP_SIZE, compressor = 'none', algorithm = 'auto', sparse = 'auto' } = options;
   checkSize(size);
   checkK(options);
   const compression = compressor === TOP_K ? { compressor, k: options.k ?? DEFAULT_K } : { compressor };
+  const way = sparse === 'auto' ? {} : { sparse };
   const sorted = [...variables].sort((a, b) => (a.name < b.name ? -1 : 1));
   return sorted.map(({ name, gradient }, i) =>
     Object.freeze({
@@ -50,6 +60,7 @@ export function collectivePlans(
         algorithm,
         ...(gradient === 'dense' ? compression : { compressor: 'none' as const }),
         group: Math.floor(i / size),
+        ...(gradient === 'dense' ? {} : way),
       }),
     }),
   );

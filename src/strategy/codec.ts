@@ -8,6 +8,7 @@ import {
   DEFAULT_K,
   type ParameterServerPlan,
   type PartitionPlan,
+  SPARSE_WAYS,
   type Strategy,
   type SynchronizerPlan,
   TOP_K,
@@ -104,16 +105,18 @@ function decodeParameterServer(cursor: JsonCursor): ParameterServerPlan {
 }
 
 function decodeCollective(cursor: JsonCursor): CollectivePlan {
-  const fields = cursor.object(['kind', 'algorithm', 'compressor', 'group'], ['k']);
+  const fields = cursor.object(['kind', 'algorithm', 'compressor', 'group'], ['k', 'sparse']);
   const compressor = fields.compressor.oneOf(COMPRESSORS);
   if (fields.k !== undefined && compressor !== TOP_K)
     throw fields.k.error(`no "k" but with the compressor ${TOP_K}`, `it with "${compressor}"`, 'remove it');
+  const sparse = fields.sparse?.oneOf(SPARSE_WAYS) ?? 'auto';
   return Object.freeze({
     kind: 'collective',
     algorithm: fields.algorithm.oneOf(ALGORITHMS),
     compressor,
     ...(compressor === TOP_K ? { k: fields.k?.part() ?? DEFAULT_K } : {}),
     group: fields.group.count(),
+    ...(sparse === 'auto' ? {} : { sparse }),
   });
 }
 
@@ -140,8 +143,9 @@ function encodeSynchronizer(plan: SynchronizerPlan): object {
       return { kind, device, staleness, sync, proxy };
     }
     case 'collective': {
-      const { kind, algorithm, compressor, k = DEFAULT_K, group } = plan;
-      return { kind, algorithm, compressor, ...(compressor === TOP_K ? { k } : {}), group };
+      const { kind, algorithm, compressor, k = DEFAULT_K, group, sparse } = plan;
+      const chosen = sparse === undefined ? {} : { sparse };
+      return { kind, algorithm, compressor, ...(compressor === TOP_K ? { k } : {}), group, ...chosen };
     }
   }
 }

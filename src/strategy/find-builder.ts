@@ -18,7 +18,7 @@ import {
   randomAxisPartitionedAllReduce,
   unevenPartitionedParameterServer,
 } from './partitioned.js';
-import { ALGORITHMS, COMPRESSORS, type Strategy } from './strategy.js';
+import { ALGORITHMS, COMPRESSORS, SPARSE_WAYS, type Strategy } from './strategy.js';
 
 type Option = keyof ParameterServerOptions | keyof AllReduceOptions | keyof RandomAxisOptions;
 type Fields = Partial<Record<Option, JsonCursor>>;
@@ -31,6 +31,7 @@ interface Entry {
 
 const OF_SERVERS: readonly Option[] = ['staleness', 'sync', 'proxy'];
 const OF_COLLECTIVES: readonly Option[] = ['group', 'compressor', 'k', 'algorithm'];
+const OF_COPIES: readonly Option[] = [...OF_COLLECTIVES, 'sparse'];
 const OF_PARTITIONS: readonly Option[] = ['shards', 'minShardBytes'];
 
 const BUILDERS = {
@@ -45,13 +46,13 @@ const BUILDERS = {
     make: (fields) =>
       unevenPartitionedParameterServer({ ...serverOptions(fields), ...partitionOptions(fields) }),
   },
-  'all-reduce': { options: OF_COLLECTIVES, make: (fields) => allReduce(collectiveOptions(fields)) },
+  'all-reduce': { options: OF_COPIES, make: (fields) => allReduce(collectiveOptions(fields)) },
   'partitioned-all-reduce': {
-    options: [...OF_COLLECTIVES, ...OF_PARTITIONS],
+    options: [...OF_COPIES, ...OF_PARTITIONS],
     make: (fields) => partitionedAllReduce({ ...collectiveOptions(fields), ...partitionOptions(fields) }),
   },
   'random-axis-partitioned-all-reduce': {
-    options: [...OF_COLLECTIVES, ...OF_PARTITIONS, 'seed'],
+    options: [...OF_COPIES, ...OF_PARTITIONS, 'seed'],
     make: (fields) =>
       randomAxisPartitionedAllReduce({
         ...collectiveOptions(fields),
@@ -110,12 +111,13 @@ function serverOptions({ staleness, sync, proxy }: Fields): ParameterServerOptio
   };
 }
 
-function collectiveOptions({ group, compressor, k, algorithm }: Fields): AllReduceOptions {
+function collectiveOptions({ group, compressor, k, algorithm, sparse }: Fields): AllReduceOptions {
   return {
     ...(group === undefined ? {} : { group: group.count() }),
     ...(compressor === undefined ? {} : { compressor: compressor.oneOf(COMPRESSORS) }),
     ...(k === undefined ? {} : { k: k.part() }),
     ...(algorithm === undefined ? {} : { algorithm: algorithm.oneOf(ALGORITHMS) }),
+    ...(sparse === undefined ? {} : { sparse: sparse.oneOf(SPARSE_WAYS) }),
   };
 }
 

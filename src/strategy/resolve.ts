@@ -74,6 +74,7 @@ function resolvePlan(plan: VariablePlan, pair: GradientPair, find: FindDevice): 
   const resolve = (synchronizer: SynchronizerPlan): SynchronizerPlan => {
     checkProxy(synchronizer, pair);
     checkCompressor(synchronizer, pair);
+    checkSparse(synchronizer, pair);
     return resolveSynchronizer(synchronizer, variable, find);
   };
   if (partition === undefined) return Object.freeze({ variable, synchronizer: resolve(plan.synchronizer) });
@@ -123,6 +124,12 @@ function checkCompressor(plan: SynchronizerPlan, { variable, gradient }: Gradien
   if (compressor === 'none' || gradient.kind === 'dense') return;
   const expected = 'no compressor, as its gradient is sparse and only rows of it are sent';
   throw invalid(variable.name, expected, `"${plan.compressor}"`, 'set "compressor": "none"');
+}
+
+/** A dense gradient has no rows to choose about. */
+function checkSparse(plan: SynchronizerPlan, { variable, gradient }: GradientPair): void {
+  if (plan.kind !== 'collective' || plan.sparse === undefined || gradient.kind === 'sparse') return;
+  throw invalid(variable.name, 'no "sparse", as its gradient is dense', `"${plan.sparse}"`, 'remove it');
 }
 
 function checkPartition({ axis, shards }: PartitionPlan, { variable, gradient }: GradientPair): void {

@@ -22,6 +22,9 @@ export const COMPRESSORS = [
   'top-k-error-feedback',
 ] as const;
 
+/** What becomes of the rows of a sparse gradient. */
+export const SPARSE_WAYS = ['auto', 'gather', 'dense'] as const;
+
 /** The compressor that sends some elements of a gradient and keeps the others. */
 export const TOP_K = 'top-k-error-feedback';
 /** A thousandth, as deep gradient compression sends. */
@@ -35,6 +38,11 @@ export interface CollectivePlan {
   readonly k?: number;
   /** Variables with the same number may travel in one transfer. */
   readonly group: number;
+  /**
+   * Of a sparse gradient: `gather` sends the rows of each task to all, `dense` always sums it over the tasks as a dense gradient. If it is left out
+   * (`auto`), each step does what takes fewer bytes.
+   */
+  readonly sparse?: Exclude<(typeof SPARSE_WAYS)[number], 'auto'>;
 }
 
 export interface PartitionPlan {

@@ -33,15 +33,18 @@ interface Rows {
   readonly served: number;
   readonly gradientSent: number;
   readonly gradientReceived: number;
+  /** Bytes that are sent and received of a gradient in place of rows. */
+  readonly dense: number;
 }
 
-const NO_ROWS: Rows = { read: 0, served: 0, gradientSent: 0, gradientReceived: 0 };
+const NO_ROWS: Rows = { read: 0, served: 0, gradientSent: 0, gradientReceived: 0, dense: 0 };
 
 function rowsOf(variable: VariableOverview, lookups: Lookups, task: number): Rows {
-  const { synchronizer, distinctRows } = variable;
+  const { synchronizer, distinctRows, denseFrom: [dense] = [] } = variable;
   const gradients = lookups.rows.map((rows) => (distinctRows ? [...new Set(rows)] : rows));
   if (synchronizer === 'collective') {
     const most = Math.max(1, ...gradients.map(({ length }) => length));
+    if (dense && most >= dense.rows) return dense.rows === 0 ? NO_ROWS : { ...NO_ROWS, dense: dense.bytes };
     const padded = 2 ** Math.ceil(Math.log2(most));
     return { ...NO_ROWS, gradientSent: padded, gradientReceived: padded };
   }
@@ -55,6 +58,7 @@ function rowsOf(variable: VariableOverview, lookups: Lookups, task: number): Row
     served: ofOthers(lookups.rows),
     gradientSent: elsewhere(gradients[task]!),
     gradientReceived: ofOthers(gradients),
+    dense: 0,
   };
 }
 
@@ -74,6 +78,6 @@ function bytesOf(
   rows = NO_ROWS,
 ): { readonly sent: number; readonly received: number } {
   const total = ({ bytes, perRowRead, perRowServed, perRowGradient }: StepBytes, gradient: number): number =>
-    bytes + perRowRead * rows.read + perRowServed * rows.served + perRowGradient * gradient;
+    bytes + rows.dense + perRowRead * rows.read + perRowServed * rows.served + perRowGradient * gradient;
   return { sent: total(sent, rows.gradientSent), received: total(received, rows.gradientReceived) };
 }

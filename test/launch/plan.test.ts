@@ -131,6 +131,22 @@ test('a collective goes around a ring: twice for a sum, once for slices, in the 
   t.deepEqual(traffic[1]!.received, traffic[1]!.sent);
 });
 
+test('from how many rows of a task on a variable is reduced as a dense gradient is told, with its bytes', async (t) => {
+  const { variables } = await overviewOf(t, 'words-sgd.resource', 3, '--strategy', 'all-reduce');
+  const bytes = (4 * 60 * (4 * 4 + 4)) / 3;
+  t.deepEqual(variables['embedding']!.denseFrom, [{ rows: 33, bytes }]);
+  const { stdout } = await planOf(t, 'words-sgd.resource', 3, '--strategy', 'all-reduce');
+  t.regex(
+    stdout,
+    /collective, distinct .+, as a dense gradient from 33 gradient rows of a task on \(1600 bytes\)/,
+  );
+  const always = '{"builder": "all-reduce", "sparse": "dense"}';
+  const forced = await overviewOf(t, 'words-sgd.resource', 3, '--strategy', always);
+  t.like(forced.variables['embedding']!.traffic[1]!.sent, { bytes, perRowGradient: 0 });
+  const text = await planOf(t, 'words-sgd.resource', 3, '--strategy', always);
+  t.regex(text.stdout, /as a dense gradient \(1600 bytes\)/);
+});
+
 test('one task sends nothing', async (t) => {
   const { traffic } = await overviewOf(t, 'spam-clipped.resource', 1);
   t.deepEqual(bytes(traffic), [[0, 0]]);

@@ -40,6 +40,13 @@ test('a compressor is for dense gradients', (t) => {
   t.like(plans['table'], { compressor: 'none', algorithm: 'ring' });
 });
 
+test('what becomes of rows is for sparse gradients, and left out where each step decides', (t) => {
+  const plans = plansOf('{"builder": "all-reduce", "sparse": "dense"}');
+  t.like(plans['table'], { sparse: 'dense' });
+  t.false('sparse' in plans['bias']!);
+  t.false('sparse' in plansOf('{"builder": "all-reduce", "sparse": "auto"}')['table']!);
+});
+
 test('top-k sends a thousandth unless told how many', (t) => {
   const compressor = 'top-k-error-feedback';
   t.like(plansOf(JSON.stringify({ builder: 'all-reduce', compressor }))['bias'], { compressor, k: 0.001 });
@@ -107,6 +114,7 @@ test('a plan with a k that it cannot have is refused, whoever made it', (t) => {
 test('options of other builders and impossible values are refused', (t) => {
   const refused = (text: string, ...parts: string[]) =>
     throwsTyped(t, () => findBuilder(text).build(summary, cluster), 'INVALID_ARGUMENT', ...parts);
+  refused('{"builder": "parallax", "sparse": "dense"}', 'group, compressor, k, algorithm', '"sparse"');
   refused('{"builder": "all-reduce", "proxy": true}', 'group, compressor, k, algorithm', '"proxy"');
   refused('{"builder": "ps", "group": 1}', 'staleness, sync, proxy', '"group"');
   refused('{"builder": "all-reduce", "group": 0}', 'at least 1', '0');

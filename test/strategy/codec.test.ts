@@ -25,6 +25,7 @@ const synchronizer = fc.oneof(
     algorithm: fc.constantFrom(...ALGORITHMS),
     compressor: fc.constantFrom(...COMPRESSORS.filter((each) => each !== TOP_K)),
     group: fc.nat(),
+    sparse: fc.constantFrom('gather' as const, 'dense' as const),
   }),
   fc.record({
     kind: fc.constant('collective' as const),
@@ -89,6 +90,13 @@ test('top-k without k sends a thousandth, and that is written', (t) => {
   t.true(canonicalStrategy(decodeStrategy(withSynchronizer(plan))).includes('"k":0.001'));
 });
 
+test('what is to become of rows is written unless it is left to each step', (t) => {
+  const plan = { kind: 'collective', algorithm: 'auto', compressor: 'none', group: 0 };
+  const textOf = (more: object) => canonicalStrategy(decodeStrategy(withSynchronizer({ ...plan, ...more })));
+  t.is(textOf({ sparse: 'auto' }), textOf({}));
+  t.true(textOf({ sparse: 'gather' }).includes('"group":0,"sparse":"gather"'));
+});
+
 test('a strategy that was read is frozen throughout', (t) => {
   const strategy = decodeStrategy(withPlan({}));
   t.throws(() => (strategy.replicas as string[]).push('x'), { instanceOf: TypeError });
@@ -141,6 +149,12 @@ const BAD: readonly [title: string, value: unknown, ...parts: string[]][] = [
   ['a synchronizer that is null', withSynchronizer(null), 'synchronizer', '"kind"'],
   ['an unknown algorithm', withSynchronizer({ ...collective, algorithm: 'tree' }), 'algorithm', '"tree"'],
   ['an unknown compressor', withSynchronizer({ ...collective, compressor: 'zip' }), 'compressor', '"zip"'],
+  [
+    'rows sent otherwise',
+    withSynchronizer({ ...collective, sparse: 'rows' }),
+    'auto, gather, dense',
+    '"rows"',
+  ],
   [
     'a k that is no part',
     withSynchronizer({ ...collective, compressor: TOP_K, k: 1.5 }),

@@ -123,6 +123,17 @@ test('refused: more shards than the dimension has elements', (t) => {
   throwsTyped(t, () => resolve(strategy), 'INVALID_ARGUMENT', 'at most 2 shards');
 });
 
+test('refused: a choice about rows of a dense gradient', (t) => {
+  const plan = {
+    kind: 'collective',
+    algorithm: 'auto',
+    compressor: 'none',
+    group: 0,
+    sparse: 'gather',
+  } as const;
+  throwsTyped(t, () => resolve(withW(plan)), 'INVALID_ARGUMENT', '"W"', 'no "sparse"', '"gather"');
+});
+
 test('refused: a sparse variable partitioned along another axis than 0', (t) => {
   const plans = [
     { ...table, partition: { axis: 1, shards: shards(2) } },
