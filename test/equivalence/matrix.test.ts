@@ -1,13 +1,13 @@
 /**
  * The equivalence matrix on the embedded runtime: every case under every strategy and on every cluster comes, after each step, to what one
- * process comes to that averages each task's replicas, then the tasks.
+ * process comes to that averages each task's replicas, then the tasks; or, as collectives do, all replicas.
  */
 import test from 'ava';
 import { openSession } from '../../src/engine.js';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { graphPath } from '../helpers/fixtures.js';
-import { nodesOf, oracleOf, taskFeeds, taskLoss } from '../helpers/layouts.js';
-import { type Cell, cellsOf, summary, titleOf } from '../helpers/matrix.js';
+import { nodesOf, taskFeeds, taskLoss } from '../helpers/layouts.js';
+import { type Cell, cellsOf, oracleOfCell, summary, titleOf } from '../helpers/matrix.js';
 import { PATIENT_MS } from '../helpers/patience.js';
 import { sumTolerance } from '../helpers/tolerance.js';
 
@@ -29,7 +29,7 @@ function open({ fixture, row, layout }: Cell): Promise<Session> {
 const equalsOracle = test.macro({
   exec: async (t, cell: Cell) => {
     const { fixture, layout } = cell;
-    const oracle = oracleOf(fixture, layout);
+    const oracle = oracleOfCell(cell);
     const feedsOf = taskFeeds(fixture, layout);
     const session = await open(cell);
     try {

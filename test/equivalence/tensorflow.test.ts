@@ -5,8 +5,8 @@
 import test from 'ava';
 import { differencesFromOracle } from '../helpers/equivalence.js';
 import { fixtureNamed, type Layout } from '../helpers/fixtures.js';
-import { oracleOf, taskLoss } from '../helpers/layouts.js';
-import { type Cell, cellsOf, STRATEGIES, summary, titleOf } from '../helpers/matrix.js';
+import { taskLoss } from '../helpers/layouts.js';
+import { type Cell, cellsOf, oracleOfCell, STRATEGIES, summary, titleOf } from '../helpers/matrix.js';
 import { findTensorflow, TENSORFLOW_TEST_MS } from '../helpers/tensorflow.js';
 import { sumTolerance } from '../helpers/tolerance.js';
 import { type ResultOf, runCases, type TrainingCase } from '../helpers/training-cases.js';
@@ -49,7 +49,7 @@ for (const one of cases) {
   const suffix = devices === undefined ? '' : `, on ${devices}`;
   declare(`${titleOf(one, 'tensorflow')}${suffix}${reason}`, (t) => {
     const result = resultOf(one);
-    const oracle = oracleOf(fixture, layout);
+    const oracle = oracleOfCell(one);
     t.deepEqual(differencesFromOracle(oracle, 0, result.start), []);
     t.deepEqual(differencesFromOracle(oracle, fixture.steps, result.variables), []);
     for (const task of layout.keys()) {
