@@ -59,7 +59,13 @@ const CASES: readonly Case[] = [
     strategy: '{"builder": "ps-lb", "proxy": true}',
     task: 1,
   },
-  { file: 'replicas', fixture: 'linear-regression.resource', strategy: 'ps-lb', task: 0, cpus: 'cpus: [0, 1]' },
+  {
+    file: 'replicas',
+    fixture: 'linear-regression.resource',
+    strategy: 'ps-lb',
+    task: 0,
+    cpus: 'cpus: [0, 1]',
+  },
   {
     file: 'shards',
     fixture: 'words-sgd.resource',
