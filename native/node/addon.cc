@@ -7,10 +7,13 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "accumulate/row_update.h"
 #include "core/instruction_set.h"
 #include "node/addon_data.h"
 #include "node/async_task.h"
+#include "node/convert.h"
 #include "node/error.h"
 #include "node/wait_options.h"
 #include "node/wrap_communicator.h"
@@ -48,6 +51,28 @@ void AwaitSettlement(const Napi::CallbackInfo& info) {
   if (waiting > 0) AddonData::Of(info.Env()).mailbox->AwaitSettlement(info.Env(), static_cast<std::size_t>(waiting), deadline);
 }
 
+void AddRows(const Napi::CallbackInfo& info) {
+  const Arguments arguments(info, "addRows");
+  const auto dtype = arguments.Get<DType>(0, "dtype");
+  const auto width = arguments.Get<std::int64_t>(1, "width");
+  Shape table_dims;
+  Shape index_dims;
+  Shape dims;
+  const std::vector<std::int64_t> copied = arguments.Indices(3, "indices");
+  const TensorView indices = IndexView(copied, &index_dims);
+  const TensorView rows = arguments.Array(4, "rows", dtype, &dims);
+  const MutableTensorView table = arguments.MutableArray(2, "table", dtype, &table_dims);
+  const bool fits = width > 0 && table.size() % width == 0 && rows.size() / width == indices.size() && rows.size() % width == 0;
+  if (!fits) {
+    arguments.Check(InvalidArgument("expected a table of rows of ", width, " elements, at least one, and as many such rows as indices (",
+                                    indices.size(), ") but received ", table.size(), " and ", rows.size(), " elements"));
+  }
+  table_dims = {table.size() / width, width};
+  arguments.Check(accumulate::CheckIndices(indices, table.size() / width, "table"));
+  const MutableTensorView shaped{.dtype = dtype, .shape = table_dims, .data = table.data, .bytes = table.bytes};
+  arguments.Check(accumulate::ScatterRows(shaped, indices, rows, accumulate::Arithmetic::kAdd));
+}
+
 // An empty variable is as none. A name that is none is refused by whoever asks for the set, not here, where it would fail the loading.
 StatusOr<InstructionSet> ReadInstructionSet() {
   const char* const name = std::getenv("GRADSYNC_INSTRUCTION_SET");
@@ -74,6 +99,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("version", Napi::String::New(env, GRADSYNC_VERSION));
   exports.Set("capabilities", Napi::Function::New<Capabilities>(env, "capabilities"));
   exports.Set("awaitSettlement", Napi::Function::New<AwaitSettlement>(env, "awaitSettlement"));
+  exports.Set("addRows", Napi::Function::New<AddRows>(env, "addRows"));
   exports.Set("createSession", Napi::Function::New<WrapSession::Create>(env, "createSession"));
   exports.Set("attachSession", Napi::Function::New<WrapSession::Attach>(env, "attachSession"));
   return exports;

@@ -64,6 +64,17 @@ export interface NativeAddon {
    * many it waits for; with fewer pending one has been settled already, and it returns at once. For threads that serve nobody meanwhile.
    */
   awaitSettlement(waiting: number, options: WaitOptions): void;
+  /**
+   * `table[indices[i]] += rows[i]`, one row of `width` elements after the other. `table` is changed in place and overlaps no other argument.
+   * INVALID_ARGUMENT for an index that is no row of the table, or other numbers of elements; then nothing is changed.
+   */
+  addRows(
+    dtype: NativeDType,
+    width: number,
+    table: NumericArray,
+    indices: IndexArray,
+    rows: NumericArray,
+  ): void;
   /** The session of that id, made in any thread of this process; NOT_FOUND once it is closed. */
   attachSession(id: string): NativeSession;
 }

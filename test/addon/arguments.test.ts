@@ -27,6 +27,26 @@ const dense = { dtype: 'float32', shape: [2], reduction: 'mean' };
 const momentum = { kind: 'momentum', lr: 1, momentum: 0, useNesterov: false };
 const INVALID: readonly [title: string, message: RegExp, call: (objects: Objects) => unknown][] = [
   [
+    'rows of no elements',
+    /addRows: expected a table of rows of 0 elements, at least one/,
+    (o) => o.addon['addRows']!('float32', 0, new Float32Array(4), Int32Array.of(0), new Float32Array(2)),
+  ],
+  [
+    'fewer rows than indices',
+    /as many such rows as indices \(2\) but received 4 and 2 elements/,
+    (o) => o.addon['addRows']!('float32', 2, new Float32Array(4), Int32Array.of(0, 1), new Float32Array(2)),
+  ],
+  [
+    'an index that is no row',
+    /addRows: table: indices\[1\] = 2 is not in \[0, 2\)/,
+    (o) => o.addon['addRows']!('float32', 2, new Float32Array(4), Int32Array.of(0, 2), new Float32Array(4)),
+  ],
+  [
+    'rows of another type',
+    /addRows: rows: expected a Float32Array for float32 but received Float64Array/,
+    (o) => o.addon['addRows']!('float32', 2, new Float32Array(4), Int32Array.of(0), new Float64Array(2)),
+  ],
+  [
     'no options',
     /createSession: options: expected an object but received undefined/,
     (o) => o.addon['createSession']!(),

@@ -123,3 +123,18 @@ test('the same key is the same variable, in another wrapper too; other options a
     message: /another kind/,
   });
 });
+
+test('addRows adds rows to those of any array, repeats in order, and changes nothing where it refuses', (t) => {
+  const table = floats(1, 1, 2, 2, 3, 3);
+  addon.addRows('float32', 2, table, BigInt64Array.of(2n, 0n, 2n), floats(1, 2, 10, 20, 100, 200));
+  t.deepEqual(table, floats(11, 21, 2, 2, 104, 205));
+  t.throws(() => addon.addRows('float32', 2, table, Int32Array.of(0, -1), floats(5, 5, 5, 5)), {
+    code: 'INVALID_ARGUMENT',
+  });
+  t.deepEqual(table, floats(11, 21, 2, 2, 104, 205));
+  const wide = new Float64Array(new SharedArrayBuffer(32), 8, 2);
+  addon.addRows('float64', 1, wide, Int32Array.of(1, 1), Float64Array.of(0.5, 0.25));
+  t.deepEqual([...wide], [0, 0.75]);
+  addon.addRows('float32', 3, table, new Int32Array(), floats());
+  t.deepEqual(table, floats(11, 21, 2, 2, 104, 205));
+});

@@ -1,5 +1,6 @@
 /** The contract between the executor and the kernels: one small table per family, from operation type to a binder. */
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
+import type { NativeAddon } from '../../addon/native.js';
 import type { Operation } from '../../graph/operation.js';
 import type { Value } from './value.js';
 
@@ -11,6 +12,8 @@ export interface TaskRuntime {
    * should be waited for.
    */
   readonly deadlineMs: number;
+  /** The addon's: `table[indices[i]] += rows[i]`. */
+  readonly addRows: NativeAddon['addRows'];
   /** Returns once one of the `waiting` promises of kernels is settled, or after a short while. Nothing else runs meanwhile. */
   awaitSettlement(waiting: number): void;
 }

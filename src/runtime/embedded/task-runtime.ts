@@ -9,12 +9,14 @@ const SHORT_WAIT = { deadlineMs: 5 };
 export class ThreadRuntime implements TaskRuntime {
   readonly backend: BackendWasm;
   readonly deadlineMs: number;
+  readonly addRows: NativeAddon['addRows'];
   readonly #addon: NativeAddon;
 
   constructor(addon: NativeAddon, backend: BackendWasm, deadlineMs: number) {
     this.#addon = addon;
     this.backend = backend;
     this.deadlineMs = deadlineMs;
+    this.addRows = addon.addRows;
   }
 
   awaitSettlement(waiting: number): void {

@@ -1,5 +1,5 @@
 /** Operations that pick, group and add rows by index. */
-import type { NumericArray } from '../../../addon/native.js';
+import type { IndexArray, NativeDType, NumericArray } from '../../../addon/native.js';
 import type { DType } from '../../../graph/dtype.js';
 import type { Operation } from '../../../graph/operation.js';
 import { elementCount, printShape } from '../../../graph/shape.js';
@@ -95,26 +95,38 @@ function gatherStrings(
 const unsortedSegmentSum: KernelBinder = (operation) => {
   const dtype = typeAttr(operation, 'T', { allowed: ['float32', 'float64', 'int32'] });
   typeAttr(operation, 'Tindices', { allowed: INDEX });
-  return ([data, ids, count], { backend }) => {
+  return ([data, ids, count], { backend, addRows }) => {
     const segments = scalar(count!);
     const rank = ids!.shape.length;
     const inner = elementCount(data!.shape.slice(rank));
     if (data!.elementCount !== ids!.elementCount * inner) {
       throw invalid(operation, `data that begins with ${printShape(ids!.shape)}`, printShape(data!.shape));
     }
-    requireRows(operation, rowsOf(ids!), Number.NEGATIVE_INFINITY, segments);
+    const rows = rowsOf(ids!);
+    requireRows(operation, rows, Number.NEGATIVE_INFINITY, segments);
     const out = output(backend, dtype, [segments, ...data!.shape.slice(rank)]);
     const sums = (out.data as Float32Array).fill(0);
     const source = numeric(data!) as Float32Array;
-    const rows = rowsOf(ids!);
-    for (let i = 0, from = 0; i < rows.length; i++, from += inner) {
-      const row = rows[i]!;
-      if (row < 0) continue;
-      for (let n = 0, to = row * inner; n < inner; n++) sums[to + n]! += source[from + n]!;
-    }
+    if (hasNegative(rows)) addSome(sums, rows, source, inner);
+    else if (source.length > 0)
+      addRows(dtype as NativeDType, inner, sums, numeric(ids!) as IndexArray, source);
     return [out.value];
   };
 };
+
+function hasNegative(rows: ArrayLike<number>): boolean {
+  for (let i = 0; i < rows.length; i++) if (rows[i]! < 0) return true;
+  return false;
+}
+
+/** As the addon's addRows, without rows of negative indices. */
+function addSome(sums: Float32Array, rows: ArrayLike<number>, source: Float32Array, inner: number): void {
+  for (let i = 0, from = 0; i < rows.length; i++, from += inner) {
+    const row = rows[i]!;
+    if (row < 0) continue;
+    for (let n = 0, to = row * inner; n < inner; n++) sums[to + n]! += source[from + n]!;
+  }
+}
 
 /** Distinct elements in order of first occurrence, and for each element where its value stands. */
 const unique: KernelBinder = (operation) => {

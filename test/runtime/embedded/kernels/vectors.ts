@@ -1,6 +1,8 @@
 /** Reads the vectors that TensorFlow's kernels gave, runs ours on them, and compares. */
+
 import { readFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
+import { loadAddon } from '../../../../src/addon/load.js';
 import type { NumericArray } from '../../../../src/addon/native.js';
 import { type AttrValue, attr, attributes, type TensorValue } from '../../../../src/graph/attributes.js';
 import type { DType } from '../../../../src/graph/dtype.js';
@@ -72,10 +74,11 @@ export function operationOf(json: Pick<CaseJson, 'type' | 'attributes'>, name = 
   return new Operation({ name, type: json.type, attributes: attributes(Object.fromEntries(values)) }, 0);
 }
 
-/** A runtime for kernels that compute: they look at nothing but the backend. */
+/** A runtime for kernels that compute: they do not wait. */
 export async function computeRuntime(): Promise<TaskRuntime> {
   const backend = await openBackend();
-  return { backend, deadlineMs: Number.POSITIVE_INFINITY, awaitSettlement: () => undefined };
+  const { addRows } = loadAddon();
+  return { backend, addRows, deadlineMs: Number.POSITIVE_INFINITY, awaitSettlement: () => undefined };
 }
 
 export function bind(operation: Operation): BoundKernel {
