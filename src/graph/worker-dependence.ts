@@ -27,7 +27,7 @@ export function workerDependence(
   found: readonly FoundVariable[],
   alike: ReadonlySet<Operation>,
 ): WorkerDependence {
-  const isInput = byType(({ type }) => isInputSource(type) || DRAWS.test(type));
+  const isInput = byType(({ type }) => isInputSource(type) || DRAWS.test(type) || CALLS.test(type));
   const inputs = [...graph.operations()].filter((operation) => isInput(operation) && !alike.has(operation));
   const changed = new Set<Operation>();
   const pops = [...graph.operations()].filter(({ type }) => type === 'StackPopV2');
@@ -65,9 +65,16 @@ function changedBy(found: readonly FoundVariable[], varies: Varies): Operation[]
   return own.map(({ variable }) => variable.handle);
 }
 
-/** Values from elsewhere, or drawn; and functions with state, whose bodies may draw. */
+/** Values from elsewhere, or drawn. */
 const DRAWS =
-  /^(Stateful|Rng|DatasetToSingleElement|Unstage|MapUnstage|OrderedMapUnstage|StagePeek|Timestamp|LookupTableExport|(If|While|Case)$)/;
+  /^(Stateful(?!PartitionedCall)|Rng|DatasetToSingleElement|Unstage|MapUnstage|OrderedMapUnstage|StagePeek|Timestamp|LookupTableExport)/;
+/** Functions with state, whose bodies may draw. */
+const CALLS = /^(StatefulPartitionedCall|If|While|Case)$/;
+
+/** Whether an operation of that type itself hands out what may be another value on another worker; drawn from the same seed, it is not. */
+export function isWorkersOwn(type: string): boolean {
+  return (isInputSource(type) || DRAWS.test(type)) && !type.startsWith('Stateless');
+}
 
 /**
  * Placeholders that can be fed the same on all workers, as a learning rate is: scalars, which cannot hold examples, and those of unknown

@@ -11,6 +11,7 @@ import type { ResolvedStrategy } from '../strategy/strategy.js';
 import { aggregateReplicas } from './aggregate-replicas.js';
 import { lockUpdates, membersOf, updateDirectly } from './asynchronous.js';
 import { closeQueues } from './background-rounds.js';
+import { checkAgreement } from './check-agreement.js';
 import { type Closure, findClosure } from './closure.js';
 import { type Exchange, exchange } from './collective.js';
 import { findGrouped, pruneColocation } from './colocation.js';
@@ -110,6 +111,10 @@ export function prepareDraft(draft: Draft, run: RunContext): Shared {
   const division = divide(graph, run, found);
   const { rounds, asynchronous } = bySynchrony(division, run);
   const independent = [...asynchronous, ...division.replicated];
+  if (run.taskCount > 1) {
+    const { replicated } = division;
+    checkAgreement({ graph, training, order: sorted, closure: whole, roots, uses, rounds, replicated });
+  }
   const closure = { ...whole, shared: heldOf(whole.shared, division.copies) };
   const onServers = pairs.filter((pair) => !isCollective(pair, run));
   const servers = findServers(graph, run, { pairs: onServers, closure, uses });

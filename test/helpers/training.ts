@@ -15,13 +15,16 @@ export interface VariableInit {
 export function trainingOf(inits: readonly VariableInit[]): TrainingGraph {
   const graph = new Graph();
   const made = inits.map((init) => ({ init, variable: addVariable(graph, init) }));
+  const pairs = made.flatMap(({ init: { gradient = 'dense' }, variable }) =>
+    gradient === 'none' ? [] : [addPair(graph, variable, gradient)],
+  );
+  const dense = pairs.filter(({ gradient }) => gradient.kind === 'dense');
   return {
     graph,
     variables: made.map(({ variable }) => variable),
-    pairs: made.flatMap(({ init: { gradient = 'dense' }, variable }) =>
-      gradient === 'none' ? [] : [addPair(graph, variable, gradient)],
-    ),
-    alike: [],
+    pairs,
+    // Their learning rates.
+    alike: dense.map(({ update }) => update.inputs[1]!.operation),
     tableInitializers: [],
     saver: undefined,
   };
