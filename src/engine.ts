@@ -42,6 +42,7 @@ import type { Session, TaskTrace } from './runtime/index.js';
 import {
   type BuilderChoice,
   builderOf,
+  decodeStrategy,
   findBuilder,
   type ResolvedStrategy,
   resolveStrategy,
@@ -206,7 +207,6 @@ function prepare(options: TrainingOptions, task: number): Run {
   const training = readTrainingGraph(meta, { gradients, examples });
   const input = withPairs(bytes, gradients);
   const strategy = builder.build(summarize(training), cluster);
-  checkBuilt(builder.name, strategy);
   const resolved = resolveStrategy(strategy, training, cluster);
   const operations = [...training.graph.operations()].map(({ name }) => name);
   return { options, input, training, operations, cluster, strategy, resolved };
@@ -259,11 +259,24 @@ function chosenBuilder(strategy: string | BuilderChoice | Strategy | StrategyBui
   if (typeof strategy === 'string') return findBuilder(strategy);
   if ('build' in strategy) {
     checkBuilder(strategy.build);
-    return strategy;
+    return checkedBuilder(strategy);
   }
   // One that was resolved is a strategy with a field more.
   const { resolved: _, ...plain } = strategy as Strategy & { resolved?: unknown };
   return builderOf(plain);
+}
+
+/** One of the caller's own, whose strategies are read as strictly as JSON. */
+function checkedBuilder(builder: StrategyBuilder): StrategyBuilder {
+  const { name } = builder;
+  return {
+    name,
+    build(summary, cluster) {
+      const strategy = builder.build(summary, cluster);
+      checkBuilt(name, strategy);
+      return decodeStrategy(strategy);
+    },
+  };
 }
 
 function readFile(subject: string, file: string): Uint8Array {

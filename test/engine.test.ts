@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { transform, transformAll } from '../src/engine.js';
+import { clusterDevices, replicaDevices } from '../src/cluster/index.js';
+import { planTraining, transform, transformAll } from '../src/engine.js';
 import { GradsyncError } from '../src/errors.js';
 import { decodeGraphFile } from '../src/graph/codec/graph-file.js';
 import { parseFetchName } from '../src/graph/name.js';
 import type { Plan } from '../src/rewrite/plan.js';
+import type { StrategyBuilder } from '../src/strategy/index.js';
 import { parameterServer } from '../src/strategy/parameter-server.js';
 import { allFixtures, graphPath } from './helpers/fixtures.js';
 import { projectPath } from './helpers/paths.js';
@@ -185,3 +187,47 @@ function namesOf(plan: Plan): string[] {
     ...Object.keys(plan.placement),
   ];
 }
+
+test("a builder of one's own gives each variable a plan by what is known of it, and is read strictly", (t) => {
+  const apart = (
+    server: (name: string) => object = (device) => ({
+      kind: 'parameter-server',
+      device,
+      staleness: 0,
+      sync: true,
+      proxy: false,
+    }),
+  ): StrategyBuilder => ({
+    name: 'sparse-apart',
+    build: (summary, cluster) =>
+      ({
+        format: 1,
+        builder: 'sparse-apart',
+        replicas: replicaDevices(cluster).map(({ name }) => name),
+        variables: summary.variables.map(({ name, gradient }) => ({
+          variable: name,
+          synchronizer:
+            gradient === 'sparse'
+              ? server(clusterDevices(cluster).at(-1)!.name)
+              : { kind: 'collective', algorithm: 'auto', compressor: 'none', group: 0 },
+        })),
+      }) as ReturnType<StrategyBuilder['build']>,
+  });
+  const words = { ...base, graph: projectPath('test', 'fixtures', 'words-sgd.resource.meta') };
+  const { variables } = planTraining({ ...words, strategy: apart() });
+  t.is(variables['embedding']!.synchronizer, 'parameter-server');
+  t.regex(variables['embedding']!.devices[0]!, /task:2/);
+  t.is(variables['dense/kernel']!.synchronizer, 'collective');
+  const bad: readonly (readonly [() => unknown, RegExp])[] = [
+    [() => undefined, /variables\[\d\]\.synchronizer: expected the field "kind"/],
+    [() => ({ kind: 'magic' }), /synchronizer\.kind: expected .*parameter-server.* "magic"/],
+    [() => ({ kind: 'parameter-server' }), /"device"/],
+  ];
+  for (const [server, message] of bad) {
+    t.throws(() => planTraining({ ...words, strategy: apart(server as () => object) }), {
+      instanceOf: GradsyncError,
+      code: 'INVALID_ARGUMENT',
+      message,
+    });
+  }
+});

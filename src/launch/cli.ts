@@ -21,8 +21,11 @@ runs it.
 Prints, before anything runs, what would become of each variable and how many bytes a step would send between tasks.
 
   <graph>                    GraphDef or MetaGraphDef, binary or text
-  --resources <yml>          the machines, in YAML (nodes: [{address: localhost, tasks: 2}])
-  --strategy <strategy>      ps, ps-lb, a JSON file, or JSON
+  --resources <yml>          the machines, in YAML: nodes: [{address: localhost, tasks: 2}]; each node may say
+                             port (15000), tasks (1, on ports from there on), cpus ([0]), gpus, chief
+  --strategy <strategy>      ps, ps-lb, partitioned-ps, uneven-partitioned-ps, all-reduce, partitioned-all-reduce,
+                             random-axis-partitioned-all-reduce, parallax, a JSON file, or JSON:
+                             '{"builder": "ps-lb", "staleness": 1}'
   --task <k>                 transform: the task's number; 0 is the chief
   --out <folder>             transform: where graph.pb and plan.json go
   --gradient <pair>          "variable|gradient" or "variable|indices;values;dense_shape"; may be repeated
