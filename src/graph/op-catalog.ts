@@ -87,6 +87,11 @@ export function updateRule(type: string): UpdateRule | undefined {
   return UPDATES.get(type);
 }
 
+/** Whether an update takes a value of the variable's own shape, and not a slice or rows of it: an assignment, or an addition. */
+export function assignsWhole(type: string): boolean {
+  return /^Assign(Add|Sub)?(VariableOp)?$/.test(type);
+}
+
 /** Whether the operation has the attribute `use_locking`, with which it excludes other changes of the variable while it runs. */
 export function takesLock(type: string): boolean {
   const rule = UPDATES.get(type);

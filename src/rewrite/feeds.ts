@@ -1,20 +1,23 @@
 /** Feeds after rewriting: what is fed is split over the replicas, or given to each, along the axis that is recorded here. */
 import { GradsyncError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
+import { assignsWhole } from '../graph/op-catalog.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import { findTensor } from '../graph/outputs.js';
-import type { Shape } from '../graph/shape.js';
+import { isFullyKnown, type Shape } from '../graph/shape.js';
 import type { FeedPlan } from './plan.js';
 import type { Replicas } from './replicate.js';
+import type { VariableUses } from './variable-uses.js';
 
 /** What a user says about a feed: split along an axis, or give the whole to every replica. */
 export type FeedOverride = { readonly split: number } | 'all';
 
+/** What is fed, and the axis along which it is split over the replicas; null for what each is given whole. */
+export type FeedSplits = ReadonlyMap<Tensor, number | null>;
+
 export interface FeedInput {
-  readonly placeholders: readonly Operation[];
-  /** Those that all tasks must be fed the same. */
+  /** Placeholders that all tasks must be fed the same. */
   readonly alike: readonly Operation[];
-  readonly overrides: ReadonlyMap<string, FeedOverride>;
   readonly replicas: Replicas;
 }
 
@@ -25,16 +28,28 @@ const FED = {
 
 /** Feeds by tensor name, sorted. */
 export function planFeeds(
-  graph: Graph,
-  { placeholders, alike, overrides, replicas }: FeedInput,
+  splits: FeedSplits,
+  { alike, replicas }: FeedInput,
 ): Readonly<Record<string, FeedPlan>> {
   const feeds = new Map<string, FeedPlan>();
-  const add = (tensor: Tensor, split: number | null): void => {
+  for (const [tensor, split] of splits) {
     const tensors = replicas.ofTensor(tensor).map(({ name }) => name);
     const isAlike = tensor.index === 0 && alike.includes(tensor.operation);
     feeds.set(tensor.name, { tensors, split, ...(isAlike ? { alike: true } : {}) });
-  };
-  for (const operation of placeholders) add(operation.output(), defaultSplit(shapeOf(operation)));
+  }
+  return Object.fromEntries([...feeds].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** How placeholders, and what a user names besides, are shared out. */
+export function findSplits(
+  graph: Graph,
+  uses: VariableUses,
+  overrides: ReadonlyMap<string, FeedOverride>,
+): FeedSplits {
+  const splits = new Map<Tensor, number | null>();
+  for (const placeholder of findPlaceholders(graph)) {
+    splits.set(placeholder.output(), defaultSplit(placeholder, uses));
+  }
   const overridden = new Map<Tensor, string>();
   for (const [given, override] of overrides) {
     const tensor = findTensor(graph, given, 'Feed', FED);
@@ -42,9 +57,9 @@ export function planFeeds(
     overridden.set(tensor, given);
     const split = override === 'all' ? null : override.split;
     checkAxis(tensor.name, split, shapeOf(tensor.operation));
-    add(tensor, split);
+    splits.set(tensor, split);
   }
-  return Object.fromEntries([...feeds].sort(([a], [b]) => (a < b ? -1 : 1)));
+  return splits;
 }
 
 export function findPlaceholders(graph: Graph): readonly Operation[] {
@@ -54,9 +69,18 @@ export function findPlaceholders(graph: Graph): readonly Operation[] {
 }
 
 /** The first unknown dimension; none where the shape is fully known or the rank is not. */
-function defaultSplit(shape: Shape): number | null {
-  const axis = shape === null ? -1 : shape.findIndex((dim) => dim < 0);
-  return axis < 0 ? null : axis;
+function defaultSplit(placeholder: Operation, uses: VariableUses): number | null {
+  const axis = shapeOf(placeholder)?.findIndex((dim) => dim < 0) ?? -1;
+  return axis < 0 || isLoad(placeholder.output(), uses) ? null : axis;
+}
+
+/** Whether a value is taken by nothing but assignments to variables, whose shape it then has: a share of it would not fit. */
+function isLoad({ consumers }: Tensor, uses: VariableUses): boolean {
+  const loads = (taker: Operation): boolean =>
+    taker.type === 'Identity'
+      ? isLoad(taker.output(), uses)
+      : assignsWhole(taker.type) && uses.mutatedBy(taker).every(({ shape }) => isFullyKnown(shape));
+  return consumers.size > 0 && [...consumers].every(loads);
 }
 
 function shapeOf({ attributes }: Operation): Shape {

@@ -14,7 +14,7 @@ import type { Aggregation } from './parameter-server.js';
 import type { Draft, RewriteContext } from './pass.js';
 import type { FetchPlan } from './plan.js';
 import type { Publication } from './publish.js';
-import { replicaFetches } from './replica-fetches.js';
+import { ownChanges, replicaFetches } from './replica-fetches.js';
 import type { Replicas } from './replicate.js';
 import type { UpdateGroup } from './update-groups.js';
 import type { VariableUses } from './variable-uses.js';
@@ -51,8 +51,10 @@ const CHIEF_WRITES = 'writes a variable that all tasks share: only the chief may
 
 export function planFetches(draft: Draft, context: RewriteContext, input: FetchInput): Fetches {
   const replicated = replicaFetches(input.replicas);
+  const changes = ownChanges(input.replicas);
   if (context.taskCount === 1) {
-    return { fetches: sorted(Object.entries(replicated)), notFetchable: {}, chiefOnly: [] };
+    const fetches = sorted(Object.entries({ ...replicated, ...changes }));
+    return { fetches, notFetchable: {}, chiefOnly: [] };
   }
   const reasons = new Map<Operation, string>();
   const closed = chiefOnly(input);
@@ -78,6 +80,7 @@ export function planFetches(draft: Draft, context: RewriteContext, input: FetchI
     ...steps(input.finishes, input.independent),
     ...(input.exchanged.background.length > 0 ? whole(input.replicated) : {}),
     ...replaced(context, input.finishes, reasons),
+    ...changes,
   };
   return {
     fetches: sorted(Object.entries(fetches)),

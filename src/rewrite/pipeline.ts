@@ -18,7 +18,7 @@ import { findGrouped, pruneColocation } from './colocation.js';
 import { nameDevices } from './devices.js';
 import { type Division, divide } from './divide.js';
 import type { FeedOverride } from './feeds.js';
-import { type FeedInput, findPlaceholders, planFeeds } from './feeds.js';
+import { type FeedInput, type FeedSplits, findSplits, planFeeds } from './feeds.js';
 import { planFetches } from './fetches.js';
 import { addFinish, type Finish } from './finish.js';
 import { insertGradientEdges } from './gradient-edge.js';
@@ -69,7 +69,8 @@ export interface Shared {
   readonly attendance: Attendance | undefined;
   /** Random operations whose seeds each replica offsets. */
   readonly seeded: readonly Operation[];
-  readonly placeholders: readonly Operation[];
+  /** How what is fed is shared out over the replicas. */
+  readonly splits: FeedSplits;
   /** What replicas have copies of, where a task has several. */
   readonly replicated: readonly Operation[];
   readonly uses: VariableUses;
@@ -97,7 +98,11 @@ export function splitVariables(draft: Draft, strategy: ResolvedStrategy, log: Pa
 }
 
 /** Prepares the draft for whichever task. The whole graph is verified here: afterwards only what a pass has touched can be wrong. */
-export function prepareDraft(draft: Draft, run: RunContext): Shared {
+export function prepareDraft(
+  draft: Draft,
+  run: RunContext,
+  feedOverrides: ReadonlyMap<string, FeedOverride>,
+): Shared {
   const { graph, training } = draft;
   const uses = findVariableUses(training);
   const before = graph.size;
@@ -120,7 +125,7 @@ export function prepareDraft(draft: Draft, run: RunContext): Shared {
   const servers = findServers(graph, run, { pairs: onServers, closure, uses });
   const grouped = findGrouped(graph);
   const seeded = findSeeded(draft);
-  const placeholders = findPlaceholders(graph);
+  const splits = findSplits(graph, uses, feedOverrides);
 
   const { pass } = new Passes(draft, run);
   const placement = pass('place', () =>
@@ -129,7 +134,9 @@ export function prepareDraft(draft: Draft, run: RunContext): Shared {
   pass('colocation', () => pruneColocation(graph, grouped));
   pass('container', () => moveToContainer(graph, closure.shared, run.digest));
   const hasReplicas = run.strategy.replicas.length > run.taskCount;
-  const replicated = hasReplicas ? findReplicated(graph, training, { closure, roots, uses }) : [];
+  const replicated = hasReplicas
+    ? findReplicated(graph, training, { closure: whole, roots, uses, splits })
+    : [];
   if (asynchronous.length > 0) {
     pass('asynchronous', () => updateDirectly(draft, { asynchronous, closure, uses }));
   }
@@ -139,7 +146,7 @@ export function prepareDraft(draft: Draft, run: RunContext): Shared {
     });
   const groups = { groups: rounds, independent, division };
   const attendance = run.joins ? findAttendance(graph, whole, roots, asynchronous) : undefined;
-  const prepared = { pairs, sharedRows, closure, ...groups, seeded, placeholders, replicated };
+  const prepared = { pairs, sharedRows, closure, ...groups, seeded, splits, replicated };
   return { ...prepared, onServers, placement, attendance, uses, order };
 }
 
@@ -161,12 +168,7 @@ function afterGradients(graph: Graph, roots: Marks): (operation: Operation) => b
 }
 
 /** Prepares the draft further, for any task of the context's kind. */
-export function prepareKind(
-  draft: Draft,
-  context: RewriteContext,
-  shared: Shared,
-  feedOverrides: ReadonlyMap<string, FeedOverride>,
-): Prepared {
+export function prepareKind(draft: Draft, context: RewriteContext, shared: Shared): Prepared {
   const { graph } = draft;
   const { closure, groups, independent, division, placement, sharedRows } = shared;
   const passes = new Passes(draft, context);
@@ -207,7 +209,7 @@ export function prepareKind(
   const roll = context.rollCall && pass('roll-call', () => callRoll(own, context, meets));
   // A cycle can close far from an edit: this is asked of all edits together.
   shared.order.withCopies(graph, replicas.replicated, replicas.of).verify(graph, passes.edited);
-  const feeds = planFeeds(graph, feedInput(draft, context, shared, { overrides: feedOverrides, replicas }));
+  const feeds = planFeeds(shared.splits, { alike: alikeOf(draft, context, shared), replicas });
   const results = { aggregations, exchanged, publications, finishes, residualFiles, close, roll };
   const fetches = planFetches(own, context, {
     ...results,
@@ -231,14 +233,13 @@ function queuesOf(finishes: readonly Finish[], exchanged: Exchange): readonly Te
 }
 
 /** Tasks that do not wait for each other have no step in common, in which they could be fed alike. */
-function feedInput(
+function alikeOf(
   { training }: Draft,
   { taskCount }: RewriteContext,
-  { placeholders, groups, division }: Shared,
-  rest: Pick<FeedInput, 'overrides' | 'replicas'>,
-): FeedInput {
+  { groups, division }: Shared,
+): FeedInput['alike'] {
   const meets = taskCount > 1 && groups.length + division.replicated.length > 0;
-  return { placeholders, alike: meets ? training.alike : [], ...rest };
+  return meets ? training.alike : [];
 }
 
 /** Turns the prepared draft into the graph of one task: gives devices, queues and seeds that are its own. */

@@ -3,12 +3,13 @@
  * is their mean, anything else the first replica's. Shapes are those that the graph tells (`_output_shapes`, which exports carry).
  */
 import type { DType } from '../graph/dtype.js';
-import { outputCount } from '../graph/op-catalog.js';
+import { outputCount, updateRule } from '../graph/op-catalog.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import type { Shape } from '../graph/shape.js';
 import { producedType } from './dtype-of.js';
 import type { FetchPlan } from './plan.js';
 import type { Replicas } from './replicate.js';
+import { eachConsumer } from './walk.js';
 
 const FLOATS = new Set<DType>(['float16', 'bfloat16', 'float32', 'float64']);
 
@@ -47,6 +48,25 @@ export function replicaFetches(replicas: Replicas): Record<string, FetchPlan> {
         found[tensor.name] = fetchOf(tensor, replicas);
       }
     }
+  }
+  return found;
+}
+
+/**
+ * Changes of state that every replica has for itself, other than initializers: one that is fetched is run by all of them. Where something
+ * waits that replicas share (a training operation), it waits for all as it is.
+ */
+export function ownChanges(replicas: Replicas): Record<string, FetchPlan> {
+  const initializers = new Set(replicas.training.variables.map(({ initializer }) => initializer));
+  const isCopied = (operation: Operation): boolean => replicas.of(operation).length > 1;
+  const found: Record<string, FetchPlan> = {};
+  for (const operation of replicas.replicated) {
+    if (updateRule(operation.type) === undefined || initializers.has(operation)) continue;
+    let isShared = false;
+    eachConsumer(operation, true, (consumer) => {
+      isShared ||= !isCopied(consumer);
+    });
+    if (!isShared) found[operation.name] = { operations: replicas.of(operation).map(({ name }) => name) };
   }
   return found;
 }

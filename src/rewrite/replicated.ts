@@ -1,6 +1,7 @@
 /**
- * What every replica of a task does for itself: all whose value its share of the data, or what it draws, decides, and the state that such
- * values change (moving averages of a batch). All else, variables and what is computed from them alone, is there once.
+ * What every replica of a task does for itself: all whose value is fed or drawn, and the state that is changed by values of which every
+ * replica has its own (moving averages of a batch). All else is there once: variables, what is computed from them alone, and whatever
+ * changes a variable that is there once.
  */
 import { byType } from '../graph/dependence.js';
 import type { Graph } from '../graph/graph.js';
@@ -14,43 +15,60 @@ import {
   opensLoop,
 } from '../graph/op-catalog.js';
 import type { Operation } from '../graph/operation.js';
-import type { TrainingGraph } from '../graph/training-graph.js';
+import type { TrainingGraph, Variable } from '../graph/training-graph.js';
 import type { Closure } from './closure.js';
+import type { FeedSplits } from './feeds.js';
 import type { VariableUses } from './variable-uses.js';
 import { ancestors, descendants, eachConsumer, Marks } from './walk.js';
 
 export interface ReplicatedInput {
+  /** With all that the update changes, be it on a server or copied to every task. */
   readonly closure: Closure;
   /** The operations whose outputs are the gradients to aggregate: the last that could be a replica's own. */
   readonly roots: Marks;
   readonly uses: VariableUses;
+  readonly splits: FeedSplits;
 }
+
+type Enter = (operation: Operation) => boolean;
 
 /** The operations that replicas have copies of, in the order of the graph. */
 export function findReplicated(
   graph: Graph,
   training: TrainingGraph,
-  { closure, roots, uses }: ReplicatedInput,
+  input: ReplicatedInput,
 ): readonly Operation[] {
+  const { closure, roots, uses, splits } = input;
   const checkpoints = checkpointing(graph);
-  const found = new Marks(graph);
-  const enter = (operation: Operation): boolean =>
+  const mayEnter: Enter = (operation) =>
     !roots.has(operation) && !closure.members.has(operation) && !checkpoints.has(operation);
+  const mayDiffer: Enter = (operation) =>
+    mayEnter(operation) && !uses.mutatedBy(operation).some((variable) => closure.shared.has(variable));
   const initial = ancestors(
     graph,
     training.variables.flatMap(({ initializer }) => initializer ?? []),
     { control: true },
   );
-  const starts = [...sources(graph)].filter((source) => enter(source) && !initial.has(source));
-  descendants(graph, starts, { enter: (each) => enter(each) && !initial.has(each), marks: found });
-  addOwnState(graph, training, { closure, roots, uses }, enter, found);
+  const starts = [...sources(graph, splits)].filter((source) => mayEnter(source) && !initial.has(source));
+  const differing = descendants(
+    graph,
+    starts.filter((start) => !isGivenWhole(start, splits)),
+    { enter: (each) => mayDiffer(each) && !initial.has(each) },
+  );
+  const own = findOwnState(graph, training, input, mayDiffer, differing);
+  const enter: Enter = (operation) =>
+    mayEnter(operation) && uses.mutatedBy(operation).every((variable) => own.has(variable));
+  const found = descendants(graph, starts, { enter: (each) => enter(each) && !initial.has(each) });
+  const handles = [...own].map(({ handle }) => handle).filter((handle) => !found.has(handle));
+  descendants(graph, handles, { enter, marks: found });
   addConstants(found, enter);
   addGroups(found, enter);
   return [...found].sort((a, b) => a.id - b.id);
 }
 
 /** Where values come from that differ between replicas; what keeps state during one step (arrays of a loop); and loops, which are copied whole. */
-function* sources(graph: Graph): Iterable<Operation> {
+function* sources(graph: Graph, splits: FeedSplits): Iterable<Operation> {
+  for (const [{ operation }, split] of splits) if (split !== null) yield operation;
   const frames: Operation[] = [];
   const isSource = byType(({ type }) => drawsValue(type) || keepsState(type));
   for (const operation of graph.operations()) {
@@ -70,26 +88,40 @@ function inLoops(graph: Graph, frames: readonly Operation[]): Marks {
   return inside;
 }
 
-/** Variables that replicas would each change with a value of their own are each replica's, with all that reads and initializes them. */
-function addOwnState(
+/** Whether all replicas are fed the same here: their output has a rule, and that is not to split it. */
+function isGivenWhole(source: Operation, splits: FeedSplits): boolean {
+  return source.outputs.some((output) => output !== undefined && splits.get(output) === null);
+}
+
+/**
+ * Variables that replicas would each change with a value of their own: each replica has its own, with all that reads and initializes them.
+ * None that the update changes is among them, nor one that a step changes with what replicas share, whatever else the program can do to it
+ * between two steps. What differs then is added to `differing`.
+ */
+function findOwnState(
   graph: Graph,
-  training: TrainingGraph,
+  { variables }: TrainingGraph,
   { closure, uses }: ReplicatedInput,
-  enter: (operation: Operation) => boolean,
-  found: Marks,
-): void {
-  for (let size = -1; size !== found.size; ) {
-    size = found.size;
-    const own = training.variables.filter(
-      (variable) =>
-        !closure.shared.has(variable) && uses.mutatorsOf(variable).some((mutator) => found.has(mutator)),
-    );
-    descendants(
-      graph,
-      own.map(({ handle }) => handle).filter((handle) => !found.has(handle)),
-      { enter, marks: found },
-    );
+  enter: Enter,
+  differing: Marks,
+): ReadonlySet<Variable> {
+  const before = ancestors(graph, closure.members, { control: true });
+  const after = descendants(graph, closure.members, { control: true });
+  const isInStep: Enter = (operation) => before.has(operation) || after.has(operation);
+  const isOwn = (variable: Variable): boolean => {
+    if (closure.shared.has(variable)) return false;
+    const mutators = uses.mutatorsOf(variable);
+    const inStep = mutators.filter(isInStep);
+    return (inStep.length > 0 ? inStep : mutators).some((mutator) => differing.has(mutator));
+  };
+  const own = new Set<Variable>();
+  for (let size = -1; size !== own.size; ) {
+    size = own.size;
+    for (const variable of variables) if (isOwn(variable)) own.add(variable);
+    const handles = [...own].map(({ handle }) => handle).filter((handle) => !differing.has(handle));
+    descendants(graph, handles, { enter, marks: differing });
   }
+  return own;
 }
 
 /** A constant is copied with what takes it: to read one from another device would cost a transfer in every step. */

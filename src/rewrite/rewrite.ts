@@ -114,7 +114,6 @@ class Rewriting {
   readonly #draft: Draft;
   readonly #run: RunContext;
   readonly #shared: Shared;
-  readonly #feeds: ReadonlyMap<string, FeedOverride>;
 
   constructor(draft: Draft, strategy: ResolvedStrategy, cluster: ClusterSpec, options: RewriteOptions) {
     const input = options.input ?? encodeGraphDef(draft.graph);
@@ -140,8 +139,7 @@ class Rewriting {
       rollCall: isEmbedded ? undefined : uneven,
       log,
     };
-    this.#feeds = new Map(Object.entries(options.feeds ?? {}));
-    this.#shared = prepareDraft(this.#draft, this.#run);
+    this.#shared = prepareDraft(this.#draft, this.#run, new Map(Object.entries(options.feeds ?? {})));
   }
 
   /** Prepares the draft for the tasks of a kind. */
@@ -150,7 +148,7 @@ class Rewriting {
     const counts = { tasks: taskCount, replicas: strategy.replicas.length };
     const contributors = new Contributors(this.#draft.graph, devices.cpu, counts, joins);
     const context = { ...this.#run, isChief, devices, contributors };
-    const prepared = prepareKind(this.#draft, context, this.#shared, this.#feeds);
+    const prepared = prepareKind(this.#draft, context, this.#shared);
     // What was edited is encoded once, not for each task.
     if (tasks.length > 1) encodeEdited(this.#draft.graph);
     return new KindRewriting(this.#draft, context, this.#shared, prepared);

@@ -192,3 +192,59 @@ test('feeds are shared out, scalars fetched as means, batches one behind the oth
     'sum:0': { tensors: ['sum:0', `${COPY}/sum:0`], combine: 'concat' },
   });
 });
+
+/** The model with what a program can do to its variables between steps: `trained` and `kept` to what is fed, `drawn` to what is drawn. */
+const LOADED = `${MODEL}
+  kept = Variable()
+  kept/Assign = AssignVariableOp(kept, zeros)
+  kept/Read = ReadVariableOp(kept)
+  uses = AddV2(x, kept/Read)
+  value = Placeholder()
+  value/passed = Identity(value)
+  load_d = AssignVariableOp(d, value)
+  load_kept = AssignVariableOp(kept, value/passed)
+  load_mean = AssignVariableOp(mean, value)
+  mean/loaded = ReadVariableOp(mean, ^load_mean)
+  noise = RandomUniform(scale)
+  shake_d = AssignAddVariableOp(d, noise)
+  shake_step = AssignAddVariableOp(step, noise)
+  from_batch = AssignVariableOp(d, half)`;
+
+for (const strategy of ['ps-lb', 'all-reduce']) {
+  test(`${strategy}: whatever else changes it, what the update or the step changes is there once, and so is what changes it`, (t) => {
+    const { graph } = rewrittenFor(trainingOfText(LOADED, PAIRS), 2, 1, { ...TWO, strategy });
+    for (const name of ['d', 'step', 'd/Read', 'load_d', 'shake_d', 'shake_step', 'from_batch', 'train_op']) {
+      t.is(graph.find(`${COPY}/${name}`), undefined, name);
+    }
+    for (const name of ['noise', 'y', 'mean', 'moved']) t.not(graph.find(`${COPY}/${name}`), undefined, name);
+  });
+}
+
+test('a variable that all replicas would change alike is there once', (t) => {
+  const { graph } = rewrittenFor(trainingOfText(LOADED, PAIRS), 1, 0, TWO);
+  for (const name of ['kept', 'kept/Read', 'load_kept']) t.is(graph.find(`${COPY}/${name}`), undefined, name);
+  t.deepEqual(inputNames(graph.get(`${COPY}/uses`)), [`${COPY}/x`, 'kept/Read']);
+});
+
+test("what is fed to the replicas in shares makes a variable each replica's own", (t) => {
+  const feeds = { 'value:0': { split: 0 } };
+  const { graph } = rewrittenFor(trainingOfText(LOADED, PAIRS), 1, 0, { ...TWO, feeds });
+  t.deepEqual(inputNames(graph.get(`${COPY}/load_kept`)), [`${COPY}/kept`, `${COPY}/value/passed`]);
+  t.is(graph.find(`${COPY}/load_d`), undefined);
+});
+
+test('a value that is only ever assigned is given whole, unless a user says otherwise', (t) => {
+  const splitOf = (text: string, feeds = {}) =>
+    rewrittenFor(trainingOfText(text, PAIRS), 1, 0, { ...TWO, feeds }).plan.feeds['value:0']?.split;
+  t.is(splitOf(LOADED), null);
+  t.is(splitOf(LOADED, { 'value:0': { split: 0 } }), 0);
+  t.is(splitOf(`${LOADED}\n  other = AddV2(value, x)`), 0);
+});
+
+test("a change of each replica's own state is run by all of them when it is fetched", (t) => {
+  for (const tasks of [1, 2]) {
+    const { plan } = rewrittenFor(trainingOfText(LOADED, PAIRS), tasks, 0, TWO);
+    t.deepEqual(plan.fetches['load_mean'], { operations: ['load_mean', `${COPY}/load_mean`] });
+    for (const name of ['load_kept', 'moved', 'mean/Assign']) t.is(plan.fetches[name], undefined, name);
+  }
+});
