@@ -137,7 +137,8 @@ function configs(replicas: readonly string[]): Pick<Plan, 'serverConfig' | 'sess
       ...(lastCpu > 0 ? { deviceCount: { CPU: lastCpu + 1 } } : {}),
       experimental: { collectiveGroupLeader: chief },
     },
-    sessionConfig: { allowSoftPlacement: true },
+    // A function may take variables of several tasks.
+    sessionConfig: { allowSoftPlacement: true, experimental: { shareClusterDevicesInSession: true } },
     runOptions: { timeoutInMs: String(TIMEOUT_MS) },
   };
 }

@@ -74,7 +74,7 @@ test('on GPUs everything of a replica is on its own, whatever GPU the program na
   for (const name of ['y', 'half']) t.is(graph.get(`${COPY}/${name}`).device, `${chief}/device:GPU:1`, name);
   t.is(graph.get('half').device, `${chief}/device:GPU:0`);
   t.is(graph.get(`${COPY}/g`).device, `${chief}/device:CPU:0`);
-  t.deepEqual(plan.sessionConfig, { allowSoftPlacement: true });
+  t.like(plan.sessionConfig, { allowSoftPlacement: true });
 });
 
 test("a variable that the batch changes is each replica's own, and every replica changes it in a step", (t) => {
