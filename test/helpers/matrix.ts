@@ -47,6 +47,7 @@ const CASES: readonly string[] = [
   'branching-frames.resource',
   'branching-if.resource',
   'calling.resource',
+  'capturing.resource',
   'words-prime.resource',
   'two-devices.resource',
   'no-rows.resource',
