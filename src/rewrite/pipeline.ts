@@ -24,6 +24,7 @@ import { addFinish, type Finish } from './finish.js';
 import { insertGradientEdges } from './gradient-edge.js';
 import { gradientTensors } from './gradient-region.js';
 import { initialize, moveToContainer } from './initialize.js';
+import { checkLateReads } from './late-reads.js';
 import { makePlan, type PlanParts } from './make-plan.js';
 import { findSeeded, offsetSeed } from './offset-seeds.js';
 import { type Aggregation, aggregate } from './parameter-server.js';
@@ -116,12 +117,13 @@ export function prepareDraft(
   const division = divide(graph, run, found);
   const { rounds, asynchronous } = bySynchrony(division, run);
   const independent = [...asynchronous, ...division.replicated];
+  const onServers = pairs.filter((pair) => !isCollective(pair, run));
   if (run.taskCount > 1) {
     const { replicated } = division;
     checkAgreement({ graph, training, order: sorted, closure: whole, roots, uses, rounds, replicated });
+    checkLateReads(graph, onServers, whole, uses);
   }
   const closure = { ...whole, shared: heldOf(whole.shared, division.copies) };
-  const onServers = pairs.filter((pair) => !isCollective(pair, run));
   const servers = findServers(graph, run, { pairs: onServers, closure, uses });
   const grouped = findGrouped(graph);
   const seeded = findSeeded(draft);
