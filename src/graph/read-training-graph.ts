@@ -259,7 +259,8 @@ function twoUpdates(variable: string, updates: readonly Operation[]): GradsyncEr
   return new GradsyncError('INVALID_ARGUMENT', `Variable "${variable}"`, {
     expected: 'one update operation',
     received: updates.map(({ name, type }) => `"${name}" (${type})`).join(' and '),
-    remedy: 'keep one training operation in the exported graph',
+    remedy:
+      'let one optimizer change it, once: a second one in the graph, or what changes it again behind the update (a constraint, decay, slow weights), is not supported',
     variable,
   });
 }
