@@ -24,7 +24,7 @@ export function printOverview(overview: Overview, whole: boolean): string {
 }
 
 const ROWS =
-  'A row is one entry of the indices that a step looks up or has gradients for, a repeated one each time unless a variable has distinct rows in gradients; how many there are depends on the data. ' +
+  'A row is one that a step looks up, each once in a lookup, or has a gradient for, a repeated one each time unless a variable has distinct rows in gradients; how many there are depends on the data. ' +
   'A collective sends as many rows of every task as a power of two needs to hold those of the task that has the most.';
 
 function variableRows({ variables }: Overview): readonly Row[] {

@@ -9,7 +9,7 @@ import { stepTransfers, type Transfer } from './transfers.js';
 /** Bytes in one step: a fixed number, and more for each row that the step's data touch. */
 export interface StepBytes {
   readonly bytes: number;
-  /** Per row that the task looks up on another: the row, or its index. */
+  /** Per row that the task looks up on another, each once: the row, or its index, which may serve its gradient as well. */
   readonly perRowRead: number;
   /** Per row that another task looks up on this one. */
   readonly perRowServed: number;

@@ -25,6 +25,7 @@ import { insertGradientEdges } from './gradient-edge.js';
 import { gradientTensors } from './gradient-region.js';
 import { initialize, moveToContainer } from './initialize.js';
 import { checkLateReads } from './late-reads.js';
+import { findLookups, type Lookup, lookUpOnce, lookupsAway } from './lookups.js';
 import { makePlan, type PlanParts } from './make-plan.js';
 import { findSeeded, offsetSeed } from './offset-seeds.js';
 import { type Aggregation, aggregate } from './parameter-server.js';
@@ -85,6 +86,8 @@ export interface Prepared extends Omit<PlanParts, 'proxies'> {
   readonly publications: readonly Publication[];
   /** Variables of which a task has a proxy unless it is their server. */
   readonly proxied: readonly ProxyCandidate[];
+  /** Lookups of rows of shared variables. */
+  readonly lookups: readonly Lookup[];
   readonly replicas: Replicas;
 }
 
@@ -221,9 +224,22 @@ export function prepareKind(draft: Draft, context: RewriteContext, shared: Share
     uses,
     replicas,
   });
-  const { pairs, onServers, attendance } = shared;
+  const { pairs, attendance } = shared;
+  const reads = findReads(own, context, shared, finishes, uses);
+  return { ...reads, training, start, feeds, ...fetches, pairs, ...results, placement, attendance, replicas };
+}
+
+/** What a task reads of variables on other tasks, where it may be done with less. With one task there are none. */
+function findReads(
+  { graph, training }: Draft,
+  context: RewriteContext,
+  { onServers, closure, placement: { servers } }: Shared,
+  finishes: readonly Finish[],
+  uses: VariableUses,
+): Pick<Prepared, 'proxied' | 'lookups'> {
+  if (context.taskCount === 1) return { proxied: [], lookups: [] };
   const proxied = findProxyCandidates(graph, context, { pairs: onServers, training, closure, finishes });
-  return { proxied, training, start, feeds, ...fetches, pairs, ...results, placement, attendance, replicas };
+  return { proxied, lookups: findLookups(graph, { servers, closure, uses }) };
 }
 
 /** The queues between steps and what is run in the background. */
@@ -269,6 +285,8 @@ export function runTask(draft: Draft, context: TaskContext, shared: Shared, prep
   const { proxied } = prepared;
   const proxies =
     proxied.length === 0 ? NO_PROXIES : pass('proxy', () => addProxies(graph, context, proxied));
+  const away = lookupsAway(context, prepared.lookups);
+  if (away.length > 0) pass('lookup', () => lookUpOnce(graph, context, away));
   return makePlan(context, { ...prepared, proxies });
 }
 

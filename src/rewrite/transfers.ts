@@ -4,20 +4,20 @@
  */
 import { parseDevice } from '../graph/device.js';
 import { DTYPES, type DType } from '../graph/dtype.js';
-import type { Graph } from '../graph/graph.js';
 import { parseTensorName } from '../graph/name.js';
-import { closesFrame, opensLoop } from '../graph/op-catalog.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import { bytesAroundRing } from '../graph/ring.js';
 import { elementCount, type Shape } from '../graph/shape.js';
 import type { Variable } from '../graph/training-graph.js';
+import { ControlFlow } from './control-flow.js';
 import { producedType } from './dtype-of.js';
+import { isGather } from './gathering.js';
 import type { Plan } from './plan.js';
 import { shapeOf } from './replica-fetches.js';
 import type { Rewritten } from './rewrite.js';
 import type { Sending } from './sending.js';
 import { findVariableUses, type VariableUses } from './variable-uses.js';
-import { ancestors, eachConsumer, Marks } from './walk.js';
+import { ancestors } from './walk.js';
 
 export interface Transfer {
   readonly tensor: string;
@@ -38,7 +38,6 @@ export type TransferSize =
 
 type GradientKind = 'dense' | 'sparse';
 
-const GATHERS = new Set(['Gather', 'GatherV2', 'ResourceGather']);
 const INTEGERS = new Set<DType>(['int32', 'int64']);
 /** Passes that name the variable they make an operation for. */
 const OF_VARIABLE = new Set(['partition', 'gradient-edge', 'replicas', 'parameter-server']);
@@ -54,7 +53,7 @@ export function stepTransfers({ graph, plan, replicas, ends, sent }: Rewritten):
   const variables = new Map(training.variables.map((variable) => [variable.name, variable]));
   const kinds = new Map(training.pairs.map(({ variable, gradient }) => [variable.name, gradient.kind]));
   const owners = new Owners(findVariableUses(training), variables, kinds);
-  const flow = new Flow(graph);
+  const flow = new ControlFlow(graph);
   const wholes = new Map(
     Object.entries(plan.partitions ?? {}).flatMap(([name, { shards }]) =>
       shards.map((shard) => [shard, name] as const),
@@ -112,39 +111,6 @@ function remoteTakers({ device }: Operation, takers: readonly Operation[]): read
 
 function taskOf(device: string): number {
   return parseDevice(device).task ?? 0;
-}
-
-/** Tells what is sent once in every step, and what is in a loop, or in a branch that may not be taken. */
-class Flow {
-  readonly #behind: Marks;
-
-  constructor(graph: Graph) {
-    const opens = ({ type }: Operation): boolean => opensLoop(type) || isSwitch(type);
-    this.#behind = new Marks(graph);
-    const enter = (operation: Operation): void => {
-      if (!closesFrame(operation.type) && !isBranchEnd(operation)) this.#behind.add(operation);
-    };
-    for (const operation of graph.operations()) if (opens(operation)) eachConsumer(operation, true, enter);
-    for (let i = 0, operation = this.#behind.at(0); operation !== undefined; operation = this.#behind.at(++i))
-      eachConsumer(operation, true, enter);
-  }
-
-  /** What opens a loop or a branch takes its own inputs once. */
-  isOnce(producer: Operation, taker: Operation): boolean {
-    const { type } = producer;
-    return ![producer, taker].some((each) => this.#behind.has(each)) && !opensLoop(type) && !isSwitch(type);
-  }
-}
-
-function isSwitch(type: string): boolean {
-  return type === 'Switch' || type === 'RefSwitch';
-}
-
-/** A Merge after a branch; that of a loop begins with an Enter. */
-function isBranchEnd({ type, inputs }: Operation): boolean {
-  return (
-    (type === 'Merge' || type === 'RefMerge') && !inputs.some(({ operation }) => opensLoop(operation.type))
-  );
 }
 
 /** Tells for which variable, and in which size, a tensor is sent. */
@@ -220,7 +186,7 @@ class Owners {
     const told = shapeOf(tensor) ?? constantShape(tensor) ?? heldShape(tensor);
     if (told !== undefined || variable === undefined || tensor.operation.origin === undefined) return told;
     // A variable with a dense gradient may be looked up in as well.
-    const isLookup = [tensor.operation, taker].some(({ type }) => GATHERS.has(type));
+    const isLookup = [tensor.operation, taker].some(isGather);
     const kind = isLookup ? 'sparse' : this.#kinds.get(variable.name);
     return kind && gradientShape(typeOf(tensor), kind, variable.shape);
   }

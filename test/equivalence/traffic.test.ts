@@ -7,6 +7,7 @@ import { openSession, planTraining } from '../../src/engine.js';
 import type { Session } from '../../src/runtime/index.js';
 import { type Fixture, fixtureNamed, graphPath, type Layout } from '../helpers/fixtures.js';
 import { nodesOf, taskFeeds } from '../helpers/layouts.js';
+import { lookupProgram, wordIds } from '../helpers/lookup-program.js';
 import { PATIENT_MS } from '../helpers/patience.js';
 import { throwsTyped } from '../helpers/throws.js';
 import { type Lookups, plannedBytes } from '../helpers/touched-rows.js';
@@ -101,6 +102,51 @@ test.serial(
   'mnist-cnn.resource',
   '{"builder": "all-reduce", "compressor": "bfloat16"}',
   [1, 1],
+);
+
+/**
+ * Counted is all that goes out of a task in a step: indices of the rows it looks up, rows of its gradient, its part of the dense gradient's
+ * way around the ring; of the task that has the table, the rows that the other looks up. 12,800 words of a text, repeated about three times
+ * each, and rows of 64 floats.
+ */
+test.serial(
+  'under Parallax a worker sends at most 1.1 x (unique rows touched) x row bytes in a step, and the server for it; the run counts what the plan says',
+  async (t) => {
+    const shape = { vocabulary: 20_000, width: 64, classes: 2 };
+    const [texts, words] = [128, 100];
+    const options = {
+      ...lookupProgram(shape),
+      resources: { nodes: nodesOf([1, 1]) },
+      strategy: 'parallax',
+    };
+    const overview = planTraining(options);
+    t.deepEqual(overview.unmeasured, []);
+    t.is(overview.variables['table']?.synchronizer, 'parameter-server');
+    const session = await openSession({ ...options, deadlineMs: PATIENT_MS });
+    t.teardown(() => session.close());
+    await session.initialize();
+    const rowBytes = shape.width * Float32Array.BYTES_PER_ELEMENT;
+    let before = [0, 1].map((task) => session.traffic(task));
+    for (let step = 0; step < STEPS; step++) {
+      const ids = [0, 1].map((task) => wordIds(2 * step + task, texts * words, shape.vocabulary));
+      const feeds = ids.map((data) => ({
+        'ids:0': { dtype: 'int32' as const, shape: [texts, words], data },
+      }));
+      await session.run(feeds.map((each) => ({ feeds: each, fetches: ['train_op'] })));
+      const touched = new Set(ids[1]).size;
+      t.true(2.5 * touched < texts * words);
+      const lookups = { table: { count: shape.vocabulary, rows: ids.map((each) => [...each]) } };
+      const after = [0, 1].map((task) => session.traffic(task));
+      for (const task of [0, 1]) {
+        const sent = after[task]!.sent - before[task]!.sent;
+        const received = after[task]!.received - before[task]!.received;
+        t.deepEqual({ sent, received }, plannedBytes(overview, task, lookups));
+        t.true(sent <= 1.1 * touched * rowBytes, `${sent} bytes for ${touched} rows`);
+        t.true(sent >= touched * rowBytes);
+      }
+      before = after;
+    }
+  },
 );
 
 test.serial(

@@ -41,7 +41,8 @@ const NO_ROWS: Rows = { read: 0, served: 0, gradientSent: 0, gradientReceived: 0
 
 function rowsOf(variable: VariableOverview, lookups: Lookups, task: number): Rows {
   const { synchronizer, distinctRows, denseFrom: [dense] = [] } = variable;
-  const gradients = lookups.rows.map((rows) => (distinctRows ? [...new Set(rows)] : rows));
+  const distinct = lookups.rows.map((rows) => [...new Set(rows)]);
+  const gradients = distinctRows ? distinct : lookups.rows;
   if (synchronizer === 'collective') {
     const most = Math.max(1, ...gradients.map(({ length }) => length));
     if (dense && most >= dense.rows) return dense.rows === 0 ? NO_ROWS : { ...NO_ROWS, dense: dense.bytes };
@@ -54,8 +55,8 @@ function rowsOf(variable: VariableOverview, lookups: Lookups, task: number): Row
     all.filter((_, other) => other !== task).flatMap((rows) => rows.filter((row) => holderOf(row) === task))
       .length;
   return {
-    read: elsewhere(lookups.rows[task]!),
-    served: ofOthers(lookups.rows),
+    read: elsewhere(distinct[task]!),
+    served: ofOthers(distinct),
     gradientSent: elsewhere(gradients[task]!),
     gradientReceived: ofOthers(gradients),
     dense: 0,

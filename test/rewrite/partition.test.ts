@@ -60,10 +60,15 @@ for (const fixture of ['words-adam.resource', 'words-adam.reference', 'spam-clip
       const step = ancestors([graph.get('train_op'), graph.get('loss')]);
       t.is(graph.get(whole).type, 'ConcatV2');
       t.false(step.has(graph.get(whole)));
-      const gathers = [...step].filter(
-        ({ type, origin }) => /Gather/.test(type) && origin?.pass === 'partition',
-      );
-      t.is(gathers.length, 3);
+      const isGather = ({ type }: Operation): boolean => /Gather/.test(type);
+      const isMade = ({ origin }: Operation): boolean => /partition|lookup/.test(origin?.pass ?? '');
+      const gathers = [...step].filter((each) => isGather(each) && isMade(each));
+      // What is gathered on another task is put together on this one.
+      const fromShards = gathers.filter(({ inputs }) => !isGather(inputs[0]!.operation));
+      t.is(fromShards.length, 3);
+      const shards = graph.get('gradsync/embedding/rows').inputs.length / 2;
+      t.is(shards, 3);
+      t.is(new Set(fromShards.map(({ device }) => device)).size, 2);
     }
   });
 }

@@ -3,25 +3,15 @@ import { type AttrValue, attr, attributes } from '../../graph/attributes.js';
 import type { DType } from '../../graph/dtype.js';
 import type { Operation, Tensor } from '../../graph/operation.js';
 import { dtypeOf } from '../dtype-of.js';
+import { gatherAxis, isBatched } from '../gathering.js';
 import { concatenate, newName, operation } from '../make.js';
+import { replaceOperation } from '../replace.js';
 import { axisFromEnd } from './cut.js';
-import { replaceOperation } from './replace.js';
 import type { Shards } from './shards.js';
-
-/** The axis that a gather picks along, where the graph tells it. */
-function gatherAxis({ type, inputs }: Operation): number | undefined {
-  if (type !== 'GatherV2') return 0;
-  const value = inputs[2]?.operation.attributes.get('value');
-  if (value?.kind !== 'tensor' || value.value.shape.length > 0) return undefined;
-  const { dtype, bytes } = value.value;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return dtype === 'int64' ? Number(view.getBigInt64(0, true)) : view.getInt32(0, true);
-}
 
 /** Whether the shards can be gathered from one by one. */
 export function canGather(gather: Operation, { cut }: Shards): boolean {
-  const batch = gather.attributes.get('batch_dims');
-  if (batch?.kind === 'int' && batch.value !== 0n) return false;
+  if (isBatched(gather)) return false;
   const axis = gatherAxis(gather);
   if (axis === undefined || axis < 0) return false;
   return axis !== cut.axis || axis === 0;

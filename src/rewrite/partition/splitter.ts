@@ -9,10 +9,10 @@ import { updateRule } from '../../graph/op-catalog.js';
 import type { Operation, Tensor } from '../../graph/operation.js';
 import type { Variable } from '../../graph/training-graph.js';
 import { constant, group, newName, operation } from '../make.js';
+import { replaceOperation } from '../replace.js';
 import type { Checkpoints } from './checkpoints.js';
 import { described, notSplittable } from './errors.js';
 import { canGather, splitGather } from './gather.js';
-import { replaceOperation } from './replace.js';
 import { PASS, type Shards } from './shards.js';
 import { ASKS, findUsers, GATHERS, type Users } from './users.js';
 

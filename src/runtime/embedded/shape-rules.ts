@@ -127,10 +127,13 @@ const sparseCrossEntropy = of(2, (operation, { shape }, labels) => {
   throw invalid(operation, 'logits [batch, classes] and labels [batch]', received);
 });
 
-const reshape = of(
-  2,
-  (operation, { shape }, { elements }) => elements && resolveShape(operation, elementCount(shape), elements),
-);
+/** Dimensions that are all told need no input of a known shape. */
+const reshape: Rule = (operation, [input, dims]) => {
+  const elements = dims?.elements;
+  if (elements === undefined) return undefined;
+  if (input !== undefined) return { shape: resolveShape(operation, elementCount(input.shape), elements) };
+  return elements.every((dim) => dim >= 0) ? { shape: elements } : undefined;
+};
 
 const expandDims = of(
   2,

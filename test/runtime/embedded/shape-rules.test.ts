@@ -59,6 +59,13 @@ for (const [type, inputs, ...parts] of MISFITS) {
   });
 }
 
+test('a shape that is told whole needs no input of a known one', (t) => {
+  const reshape = (elements: readonly number[]): Known | undefined =>
+    SHAPE_RULES['Reshape']!(operation('Reshape'), [undefined, { shape: [elements.length], elements }]);
+  t.deepEqual(reshape([2, 3])?.shape, [2, 3]);
+  t.is(reshape([2, -1]), undefined);
+});
+
 test('of inputs that are not known nothing is said', (t) => {
   for (const [type, rule] of Object.entries(SHAPE_RULES)) {
     const unknown = [undefined, undefined, undefined];

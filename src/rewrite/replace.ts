@@ -1,6 +1,6 @@
 /** Puts another operation in an operation's place, under its name: what took its output or waited for it does so with the new one. */
-import type { Graph } from '../../graph/graph.js';
-import type { Operation, Tensor } from '../../graph/operation.js';
+import type { Graph } from '../graph/graph.js';
+import type { Operation, Tensor } from '../graph/operation.js';
 
 /**
  * `make` makes the operation of that name, which then gives output 0. `standIn` is taken meanwhile by those that took the old one; nothing
