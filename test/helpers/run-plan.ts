@@ -28,6 +28,8 @@ export interface PlanRun {
   readonly holdBack?: HoldBack;
   /** A task whose process ends in place of this step. */
   readonly dies?: { readonly task: number; readonly step: number };
+  /** Whether to tell what the last step sends. */
+  readonly sends?: true;
   /** In place of the plan's, milliseconds that one run may take. */
   readonly deadlineMs?: number;
 }
@@ -42,6 +44,9 @@ export interface HoldBack {
   readonly queues: readonly string[];
 }
 
+/** A tensor that a step sends from one device to another. */
+export type Sent = readonly [tensor: string, from: string, to: string];
+
 export interface PlanResult {
   /** Per task: `<step>/<name>`, of `own` `start/<name>` and `end/<name>` -> value. */
   readonly fetched: readonly ReadonlyMap<string, FileTensor>[];
@@ -50,6 +55,8 @@ export interface PlanResult {
   readonly variables: ReadonlyMap<string, FileTensor>;
   /** As each task reads them. */
   readonly variablesOf: readonly ReadonlyMap<string, FileTensor>[];
+  /** Of each task's last step, if it was asked for. */
+  readonly sent: readonly (readonly Sent[])[];
 }
 
 /** A training that failed, with the traceback of each task that noticed something itself. */
@@ -106,6 +113,7 @@ function trainingOf(run: PlanRun, out: string) {
     fetch: run.fetches,
     read: run.read,
     own: run.own ?? [],
+    ...(run.sends === undefined ? {} : { sends: run.sends }),
     ...(run.save === undefined ? {} : { save: run.save }),
     ...(run.restore === undefined ? {} : { restore: run.restore }),
     ...(run.deadlineMs === undefined ? {} : { deadlineMs: run.deadlineMs }),
@@ -124,7 +132,12 @@ function resultOf(out: string, tasks: number): PlanResult | PlanFailure {
     start: readTensors(join(out, 'start.tensors')),
     variables: variablesOf[0]!,
     variablesOf,
+    sent: paths.map((_, task) => sentIn(join(out, `sends-${task}.json`))),
   };
+}
+
+function sentIn(path: string): readonly Sent[] {
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Sent[]) : [];
 }
 
 /**

@@ -9,6 +9,7 @@ TRAININGS.json holds a list of trainings, run one after the other, each with:
   read: {variable: tensor}, read by the chief before the first step (start.tensors) and by every task after all have done the last
     (variables-<task>.tensors);
   own: tensors of the task itself, read likewise (in fetches-<task>.tensors as `start/<name>` and `end/<name>`);
+  sends: whether to write down which tensors the last step sends, in sends-<task>.json (see Sends);
   save, restore: the prefix of a checkpoint, written after the last step or read before the first: the program's by the chief, what is kept
     back by each task;
   out: a folder all tasks share, also for fetches-<task>.tensors (`<step>/<name>`) and, when a task fails, error-<task>.txt;
@@ -108,8 +109,9 @@ class Task:
       if part:
         self.run(self.graph.as_graph_element(part[what]), {part["filename"]: prefix})
 
-  def run(self, fetches, feeds=None):
-    return self.session.run(fetches, feeds, options=self.options)
+  def run(self, fetches, feeds=None, sends=None):
+    options, metadata = (sends.options(self.options), sends.metadata) if sends else (self.options, None)
+    return self.session.run(fetches, feeds, options=options, run_metadata=metadata)
 
   def ready(self):
     try:
@@ -170,10 +172,10 @@ class Task:
       return [self.graph.get_operation_by_name(operation) for operation in entry["operations"]], None
     return [self.graph.get_tensor_by_name(tensor) for tensor in entry["tensors"]], entry["combine"]
 
-  def fetch(self, names, values=None):
+  def fetch(self, names, values=None, sends=None):
     """{original name: value}; operations are run and have none."""
     targets = {name: self.targets(name) for name in names}
-    fetched = self.run({name: elements for name, (elements, _) in targets.items()}, self.feed(values or {}))
+    fetched = self.run({name: elements for name, (elements, _) in targets.items()}, self.feed(values or {}), sends)
     combine = {"first": lambda parts: parts[0], "concat": np.concatenate, "mean": lambda parts: np.mean(parts, axis=0)}
     return {
         name: np.asarray(combine[how](fetched[name])) for name, (_, how) in targets.items() if how is not None
@@ -196,6 +198,34 @@ class Task:
     (self.out / f"{word}-{self.index}").touch()
     tasks = range(len(self.plan["cluster"]["worker"]))
     self.wait(f"{word} of all tasks", lambda: all((self.out / f"{word}-{task}").exists() for task in tasks))
+
+
+class Sends:
+  """What a run sends from device to device: the Send operations of the graphs that TensorFlow made of it, one for each device."""
+
+  def __init__(self):
+    self.metadata = v1.RunMetadata()
+
+  def options(self, given):
+    options = v1.RunOptions()
+    options.CopyFrom(given)
+    options.output_partition_graphs = True
+    return options
+
+  def list(self):
+    """[tensor, device, device]; without control edges, which are sent as constants of no elements."""
+    found = []
+    for graph in self.metadata.partition_graphs:
+      nodes = {node.name: node for node in graph.node}
+      for node in graph.node:
+        if node.op != "_Send":
+          continue
+        name, _, index = node.input[0].partition(":")
+        value = nodes[name].attr["value"].tensor
+        is_control = nodes[name].op == "Const" and [dim.size for dim in value.tensor_shape.dim] == [0]
+        if not is_control:
+          found.append([f"{name}:{index or 0}", *(node.attr[end].s.decode() for end in ("send_device", "recv_device"))])
+    return found
 
 
 class HoldBack:
@@ -263,8 +293,11 @@ def train(task, job):
       hold.wait(step)
     prefix = f"{step}/"
     values = {name[len(prefix) :]: value for name, value in feeds.items() if name.startswith(prefix)}
-    for name, value in task.fetch(job["fetch"], {**values, **fed}).items():
+    sends = Sends() if job.get("sends") and step == len(attends) - 1 else None
+    for name, value in task.fetch(job["fetch"], {**values, **fed}, sends).items():
       results[f"{step}/{name}"] = value
+    if sends:
+      (task.out / f"sends-{task.index}.json").write_text(json.dumps(sends.list()))
   results.update(own(task, job, "end"))
   write_tensors(task.out / f"fetches-{task.index}.tensors", results)
 
