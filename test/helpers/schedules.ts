@@ -18,20 +18,15 @@ export const stepsOf = (schedule: Schedule): number => Math.max(...schedule.map(
 /** Strategies come to the same. */
 const replayed = new Map<string, Promise<Variables>>();
 
-/** What training comes to, every replica counting the same. `lags[task][step]`: how stale the reads were; not at all if it is left out. */
-export function replaySchedule(
-  fixture: Fixture,
-  layout: Layout,
-  schedule: Schedule,
-  lags: readonly (readonly number[])[] = [],
-): Promise<Variables> {
-  const ofReplicas = schedule.flatMap((attended, task) =>
+/** What training comes to, without lag, every replica counting the same. */
+export function replaySchedule(fixture: Fixture, layout: Layout, schedule: Schedule): Promise<Variables> {
+  const lags = schedule.flatMap((attended, task) =>
     Array.from({ length: layout[task]! }, () =>
-      Array.from(attended, (each, step) => (each === '1' ? (lags[task]?.[step] ?? 0) : undefined)),
+      Array.from(attended, (each) => (each === '1' ? 0 : undefined)),
     ),
   );
-  const key = JSON.stringify([fixture.name, ofReplicas]);
-  const found = replayed.get(key) ?? replayLags(fixture, ofReplicas);
+  const key = JSON.stringify([fixture.name, lags]);
+  const found = replayed.get(key) ?? replayLags(fixture, lags);
   replayed.set(key, found);
   return found;
 }
