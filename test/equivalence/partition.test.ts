@@ -116,7 +116,7 @@ const isRefused = test.macro({
 
 const EVEN = split('partitioned-ps', 3);
 /** Programs whose variables go into loops, conditions or functions. */
-const CONTROL_FLOW = /^(recurrent|arrays|branching|calling)/;
+const CONTROL_FLOW = /^(recurrent|arrays|branching|calling|capturing)/;
 for (const fixture of allFixtures()) {
   const isResource = fixture.variableKind === 'resource';
   if (CONTROL_FLOW.test(fixture.name) && isResource) test(isRefused, fixture);
