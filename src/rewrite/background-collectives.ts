@@ -4,12 +4,13 @@
  * task hands its tensors to a run of its own, which is repeated in the background, and takes from it what all tasks' have become. Queues on
  * the task hold one element each: a step begins no exchange before the one before it is over.
  */
-import { type AttrValue, attr, attributes } from '../graph/attributes.js';
+
 import type { DType } from '../graph/dtype.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import type { Collected } from './collective-operations.js';
-import { group, newName, operation, type Site } from './make.js';
+import { group, newName, type Site } from './make.js';
 import type { RewriteContext } from './pass.js';
+import { dequeue, enqueue, fifoQueue } from './queues.js';
 import { collectiveQueueName } from './shared-objects.js';
 
 /** The exchange of one update group. */
@@ -81,43 +82,24 @@ class Passage {
   readonly queue: Tensor;
   readonly #site: Site;
   readonly #name: readonly string[];
-  readonly #types: AttrValue;
 
   constructor(
     site: Site,
     name: readonly string[],
-    dtypes: readonly DType[],
+    types: readonly DType[],
     shared: { readonly container: string; readonly name: string },
   ) {
     this.#site = site;
     this.#name = name;
-    this.#types = attr.list(dtypes.map((dtype) => attr.type(dtype)));
-    this.queue = operation(site, newName(site, ...name, 'queue'), {
-      type: 'FIFOQueueV2',
-      attributes: attributes({
-        component_types: this.#types,
-        shapes: attr.list([]),
-        capacity: attr.int(1),
-        container: attr.string(shared.container),
-        shared_name: attr.string(shared.name),
-      }),
-    }).output();
+    const { container, name: sharedName } = shared;
+    this.queue = fifoQueue(site, [...name, 'queue'], { types, capacity: 1, container, sharedName });
   }
 
   put(tensors: readonly Tensor[]): Operation {
-    return operation(this.#site, newName(this.#site, ...this.#name, 'put'), {
-      type: 'QueueEnqueueV2',
-      inputs: [this.queue, ...tensors],
-      attributes: attributes({ Tcomponents: this.#types, timeout_ms: attr.int(-1) }),
-    });
+    return enqueue(this.#site, [...this.#name, 'put'], this.queue, tensors);
   }
 
   take(after: readonly Operation[]): Operation {
-    return operation(this.#site, newName(this.#site, ...this.#name, 'take'), {
-      type: 'QueueDequeueV2',
-      inputs: [this.queue],
-      after,
-      attributes: attributes({ component_types: this.#types, timeout_ms: attr.int(-1) }),
-    });
+    return dequeue(this.#site, [...this.#name, 'take'], this.queue, after);
   }
 }

@@ -4,8 +4,8 @@
  * learning rate, one that follows the global step), comes along with the chief's gradient of that step. Nothing of a round but the taking of
  * gradients happens before all of them are there.
  */
+
 import { GradsyncError } from '../errors.js';
-import { attr, attributes } from '../graph/attributes.js';
 import type { Graph } from '../graph/graph.js';
 import { joinName } from '../graph/name.js';
 import { isInputSource, isStateful } from '../graph/op-catalog.js';
@@ -13,9 +13,10 @@ import type { Operation, Tensor } from '../graph/operation.js';
 import type { Closure } from './closure.js';
 import { dtypeOf } from './dtype-of.js';
 import { gradientTensors } from './gradient-region.js';
-import { group, newName, operation, SCOPE, type Site } from './make.js';
+import { group, newName, SCOPE, type Site } from './make.js';
 import type { Aggregation } from './parameter-server.js';
 import type { RewriteContext } from './pass.js';
+import { dequeue, enqueue, fifoQueue } from './queues.js';
 import { stepValueQueueName } from './shared-objects.js';
 import type { RoundGroup } from './synchrony.js';
 import type { VariableUses } from './variable-uses.js';
@@ -177,27 +178,14 @@ interface Carried extends Pick<Separated, 'give' | 'queue'> {
 function carry(site: Site, context: RewriteContext, input: SeparateInput, feeders: Feeders): Carried {
   const tensors = tensorsOfStep(feeders);
   if (tensors.length === 0) return { give: undefined, take: undefined, queue: undefined, values: new Map() };
-  const types = attr.list(tensors.map((tensor) => attr.type(dtypeOf(tensor))));
-  const queue = operation(site, newName(site, 'step_values'), {
-    type: 'FIFOQueueV2',
-    attributes: attributes({
-      component_types: types,
-      shapes: attr.list([]),
-      capacity: attr.int(input.group.background!.staleness + 1),
-      container: attr.string(context.digest),
-      shared_name: attr.string(stepValueQueueName(input.number)),
-    }),
-  }).output();
-  const give = operation(site, newName(site, 'give_step_values'), {
-    type: 'QueueEnqueueV2',
-    inputs: [queue, ...tensors],
-    attributes: attributes({ Tcomponents: types, timeout_ms: attr.int(-1) }),
+  const queue = fifoQueue(site, ['step_values'], {
+    types: tensors.map(dtypeOf),
+    capacity: input.group.background!.staleness + 1,
+    container: context.digest,
+    sharedName: stepValueQueueName(input.number),
   });
-  const take = operation(site, newName(site, 'take_step_values'), {
-    type: 'QueueDequeueV2',
-    inputs: [queue],
-    attributes: attributes({ component_types: types, timeout_ms: attr.int(-1) }),
-  });
+  const give = enqueue(site, ['give_step_values'], queue, tensors);
+  const take = dequeue(site, ['take_step_values'], queue);
   return { give, take, queue, values: new Map(tensors.map((tensor, i) => [tensor, take.output(i)])) };
 }
 

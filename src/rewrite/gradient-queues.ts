@@ -1,10 +1,11 @@
 /** A queue per task through which it hands over a variable's gradient, and the operations that take one element of each. */
-import { type AttrValue, attr, attributes } from '../graph/attributes.js';
+
 import type { DType } from '../graph/dtype.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import type { GradientPair } from '../graph/training-graph.js';
-import { newName, operation, type Site } from './make.js';
+import type { Site } from './make.js';
 import type { RewriteContext } from './pass.js';
+import { dequeue, enqueue, fifoQueue } from './queues.js';
 import { gradientQueueName } from './shared-objects.js';
 
 /** How gradients go through queues. */
@@ -33,42 +34,20 @@ export function queueGradients(
   parts: readonly (readonly [Tensor, DType])[],
   { capacity, inStep }: Queueing,
 ): QueuedGradients {
-  const types = attr.list(parts.map(([, dtype]) => attr.type(dtype)));
+  const types = parts.map(([, dtype]) => dtype);
   const queues = Array.from({ length: context.taskCount }, (_, task) =>
-    gradientQueue(site, context, pair, task, { types, capacity }),
-  );
-  const apply = operation(site, newName(site, 'enqueue_gradient'), {
-    type: 'QueueEnqueueV2',
-    inputs: [queues[context.isChief ? 0 : 1]!, ...parts.map(([tensor]) => tensor)],
-    attributes: attributes({ Tcomponents: types, timeout_ms: attr.int(-1) }),
-  });
-  const takes = queues.map((queue, task) =>
-    operation(site, newName(site, 'dequeue_gradient', String(task)), {
-      type: 'QueueDequeueV2',
-      inputs: [queue],
-      // The chief's own gradient is in first: so whatever needs the mean also contributes to it.
-      after: context.isChief && inStep ? [apply] : [],
-      attributes: attributes({ component_types: types, timeout_ms: attr.int(-1) }),
+    fifoQueue(site, ['grad_queue', String(task)], {
+      types,
+      capacity,
+      container: context.digest,
+      sharedName: gradientQueueName(pair.variable, task),
     }),
   );
+  const own = queues[context.isChief ? 0 : 1]!;
+  const tensors = parts.map(([tensor]) => tensor);
+  const apply = enqueue(site, ['enqueue_gradient'], own, tensors);
+  // The chief's own gradient is in first: so whatever needs the mean also contributes to it.
+  const after = context.isChief && inStep ? [apply] : [];
+  const takes = queues.map((queue, task) => dequeue(site, ['dequeue_gradient', String(task)], queue, after));
   return { apply, takes, queues };
-}
-
-function gradientQueue(
-  site: Site,
-  { digest }: RewriteContext,
-  { variable }: GradientPair,
-  task: number,
-  { types, capacity }: { readonly types: AttrValue; readonly capacity: number },
-): Tensor {
-  return operation(site, newName(site, 'grad_queue', String(task)), {
-    type: 'FIFOQueueV2',
-    attributes: attributes({
-      component_types: types,
-      shapes: attr.list([]),
-      capacity: attr.int(capacity),
-      container: attr.string(digest),
-      shared_name: attr.string(gradientQueueName(variable, task)),
-    }),
-  }).output();
 }

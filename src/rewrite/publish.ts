@@ -2,14 +2,16 @@
  * Published values: what a task's own part of an update takes from the part that only the chief runs (of a norm over all gradients, the part
  * of those on servers). The chief puts them into one queue of capacity 1 per worker in every round; each worker takes its own.
  */
-import { type AttrValue, attr, attributes } from '../graph/attributes.js';
+
+import { type AttrValue, attr } from '../graph/attributes.js';
 import type { Graph } from '../graph/graph.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import { type Division, dropWaits } from './divide.js';
 import { dtypeOf } from './dtype-of.js';
 import type { Finish } from './finish.js';
-import { newName, operation, type Site } from './make.js';
+import type { Site } from './make.js';
 import type { Draft, RewriteContext } from './pass.js';
+import { dequeue, enqueue, fifoQueue } from './queues.js';
 import { shapeOf } from './replica-fetches.js';
 import { publicationQueueName } from './shared-objects.js';
 
@@ -49,15 +51,11 @@ function give(
   number: number,
   tensors: readonly Tensor[],
 ): readonly Operation[] {
-  const types = typesOf(tensors);
   const workers = Array.from({ length: context.taskCount - 1 }, (_, i) => i + 1);
-  return workers.map((worker) =>
-    operation(site, newName(site, 'publish', String(number), String(worker)), {
-      type: 'QueueEnqueueV2',
-      inputs: [queue(site, context, number, types, worker), ...tensors],
-      attributes: attributes({ Tcomponents: types, timeout_ms: attr.int(-1) }),
-    }),
-  );
+  return workers.map((worker) => {
+    const into = queue(site, context, number, tensors, worker);
+    return enqueue(site, ['publish', String(number), String(worker)], into, tensors);
+  });
 }
 
 function take(
@@ -67,12 +65,9 @@ function take(
   tensors: readonly Tensor[],
   { replicated }: Division,
 ): Operation {
-  const types = typesOf(tensors);
-  const taken = operation(site, newName(site, 'published', String(number)), {
-    type: 'QueueDequeueV2',
-    inputs: [queue(site, context, number, types, undefined)],
-    attributes: attributes({ component_types: types, timeout_ms: attr.int(-1), ...shapesOf(tensors) }),
-  });
+  const from = queue(site, context, number, tensors, undefined);
+  const taken = dequeue(site, ['published', String(number)], from);
+  site.graph.setAttributes(taken, shapesOf(tensors));
   const own = new Set(replicated.flatMap(({ members }) => members));
   for (const [i, tensor] of tensors.entries()) {
     const consumers = [...tensor.consumers].filter((consumer) => own.has(consumer));
@@ -94,25 +89,17 @@ function shapesOf(tensors: readonly Tensor[]): Readonly<Record<string, AttrValue
   return { _output_shapes: attr.list(shapes.map((shape) => attr.shape(shape ?? null))) };
 }
 
-function typesOf(tensors: readonly Tensor[]): AttrValue {
-  return attr.list(tensors.map((tensor) => attr.type(dtypeOf(tensor))));
-}
-
 function queue(
   site: Site,
   { digest }: RewriteContext,
   number: number,
-  types: AttrValue,
+  tensors: readonly Tensor[],
   worker: number | undefined,
 ): Tensor {
-  return operation(site, newName(site, 'publication', String(number), String(worker ?? '')), {
-    type: 'FIFOQueueV2',
-    attributes: attributes({
-      component_types: types,
-      shapes: attr.list([]),
-      capacity: attr.int(1),
-      container: attr.string(digest),
-      shared_name: attr.string(worker === undefined ? '' : publicationQueueName(number, worker)),
-    }),
-  }).output();
+  return fifoQueue(site, ['publication', String(number), String(worker ?? '')], {
+    types: tensors.map(dtypeOf),
+    capacity: 1,
+    container: digest,
+    sharedName: worker === undefined ? '' : publicationQueueName(number, worker),
+  });
 }

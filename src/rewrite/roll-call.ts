@@ -3,7 +3,8 @@
  * a run of its own: so a step begins only when it is known who takes part. Tasks that never wait for each other only leave word that they
  * have ended.
  */
-import { type AttrValue, attr, attributes } from '../graph/attributes.js';
+
+import { attr, attributes } from '../graph/attributes.js';
 import type { DType } from '../graph/dtype.js';
 import type { Graph } from '../graph/graph.js';
 import type { Operation, Tensor } from '../graph/operation.js';
@@ -11,6 +12,7 @@ import { replicasOf } from './devices.js';
 import { cast, constant, identity, newName, operation, type Site } from './make.js';
 import type { Draft, RewriteContext } from './pass.js';
 import type { Plan, RollCall } from './plan.js';
+import { dequeue, enqueue, enqueueMany, fifoQueue } from './queues.js';
 import { ENDED_QUEUE_NAME, rollQueueName } from './shared-objects.js';
 
 /** The operations of a task's roll call. */
@@ -81,7 +83,7 @@ const results = (task: number): string => rollQueueName('result', task);
 function askAll({ own: site }: Sites, context: RewriteContext, hasData: Tensor): Roll {
   const workers = Array.from({ length: context.taskCount - 1 }, (_, i) => i + 1);
   const given = workers.map((worker) =>
-    dequeue(site, queue(site, context, answers(worker), ANSWER)).output(),
+    dequeue(site, ['take_roll'], queue(site, context, answers(worker), ANSWER)).output(),
   );
   const int32 = attr.type('int32');
   const make = (name: string, type: string, inputs: readonly Tensor[], types: Types): Tensor =>
@@ -100,13 +102,7 @@ function askAll({ own: site }: Sites, context: RewriteContext, hasData: Tensor):
     make('sum_of_tasks', 'Sum', [each, axis], { T: int32, Tidx: int32, keep_dims: attr.bool(false) }),
   );
   const told = workers.map((worker) =>
-    enqueue(
-      site,
-      ['tell_result', String(worker)],
-      queue(site, context, results(worker), RESULT),
-      sums,
-      RESULT,
-    ),
+    enqueue(site, ['tell_result', String(worker)], queue(site, context, results(worker), RESULT), sums),
   );
   const [tasks, replicasWithData] = ['tasks_with_data', 'replicas_with_data'].map((name, i) => {
     const result = identity(site, newName(site, name), sums[i]!, 'int32');
@@ -122,8 +118,8 @@ function replicaCounts({ strategy, taskCount }: RewriteContext): readonly number
 
 /** A worker's; its queues are nobody's until `ownRoll` says whose. */
 function answer({ chief }: Sites, context: RewriteContext, hasData: Tensor): Roll {
-  const give = enqueue(chief, ['tell_answer'], queue(chief, context, '', ANSWER), [hasData], ANSWER);
-  const take = dequeue(chief, queue(chief, context, '', RESULT), [give]);
+  const give = enqueue(chief, ['tell_answer'], queue(chief, context, '', ANSWER), [hasData]);
+  const take = dequeue(chief, ['take_roll'], queue(chief, context, '', RESULT), [give]);
   const own = [[give, answers] as const, [take, results] as const];
   return { hasData, tasks: take.output(0), replicas: take.output(1), own };
 }
@@ -140,11 +136,7 @@ function leaveWord({ own: site, chief }: Sites, context: RewriteContext, hasData
   const token = constant(site, newName(site, 'ended_token'), 'int32', [0]);
   const tokens = make(site, 'ended_tokens', 'Fill', [dims, token], { T: int32, index_type: int32 });
   const ended = queue(chief, context, ENDED_QUEUE_NAME, ['int32'], context.taskCount);
-  const tell = operation(chief, newName(chief, 'tell_ended'), {
-    type: 'QueueEnqueueManyV2',
-    inputs: [ended, tokens],
-    attributes: attributes({ Tcomponents: typesOf(['int32']), timeout_ms: attr.int(-1) }),
-  });
+  const tell = enqueueMany(chief, ['tell_ended'], ended, tokens);
   const size = operation(chief, newName(chief, 'ended_tasks'), {
     type: 'QueueSizeV2',
     inputs: [ended],
@@ -155,32 +147,6 @@ function leaveWord({ own: site, chief }: Sites, context: RewriteContext, hasData
   return { hasData, tasks, own: [] };
 }
 
-function enqueue(
-  site: Site,
-  name: readonly string[],
-  into: Tensor,
-  values: readonly Tensor[],
-  types: readonly DType[],
-): Operation {
-  return operation(site, newName(site, ...name), {
-    type: 'QueueEnqueueV2',
-    inputs: [into, ...values],
-    attributes: attributes({ Tcomponents: typesOf(types), timeout_ms: attr.int(-1) }),
-  });
-}
-
-function dequeue(site: Site, from: Tensor, after: readonly Operation[] = []): Operation {
-  return operation(site, newName(site, 'take_roll'), {
-    type: 'QueueDequeueV2',
-    inputs: [from],
-    after,
-    attributes: attributes({
-      component_types: from.operation.attributes.get('component_types')!,
-      timeout_ms: attr.int(-1),
-    }),
-  });
-}
-
 function queue(
   site: Site,
   { digest }: RewriteContext,
@@ -188,18 +154,6 @@ function queue(
   types: readonly DType[],
   capacity = 1,
 ): Tensor {
-  return operation(site, newName(site, 'roll_queue'), {
-    type: 'FIFOQueueV2',
-    attributes: attributes({
-      component_types: typesOf(types),
-      shapes: attr.list(types.map(() => attr.shape([]))),
-      capacity: attr.int(capacity),
-      container: attr.string(digest),
-      shared_name: attr.string(sharedName),
-    }),
-  }).output();
-}
-
-function typesOf(types: readonly DType[]): AttrValue {
-  return attr.list(types.map((type) => attr.type(type)));
+  const spec = { types, ofScalars: true, capacity, container: digest, sharedName };
+  return fifoQueue(site, ['roll_queue'], spec);
 }

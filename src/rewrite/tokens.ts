@@ -3,14 +3,14 @@
  * takes one of its own after it has handed over its gradients. So no worker begins the next step before the update is done or, where the
  * queues begin with tokens in them, runs ahead by more rounds than these. Such queues hold one token more than they begin with.
  */
-import { type AttrValue, attr, attributes } from '../graph/attributes.js';
+
+import { attr, attributes } from '../graph/attributes.js';
 import type { Graph } from '../graph/graph.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import { constant, newName, operation, type Site } from './make.js';
 import type { RewriteContext } from './pass.js';
+import { dequeue, enqueue, enqueueMany, fifoQueue } from './queues.js';
 import { tokenQueueName } from './shared-objects.js';
-
-const TYPES: AttrValue = attr.list([attr.type('int32')]);
 
 /** The token queues of an update group. */
 export interface TokenQueues {
@@ -29,12 +29,13 @@ export function giveTokens(
 ): readonly Operation[] {
   const token = constant(site, newName(site, 'token'), 'int32', [0]);
   return workers.map((worker) =>
-    operation(site, newName(site, 'give_token', String(worker)), {
-      type: 'QueueEnqueueV2',
-      inputs: [tokenQueue(site, context, queues, worker), token],
-      after: [after],
-      attributes: attributes({ Tcomponents: TYPES, timeout_ms: attr.int(-1) }),
-    }),
+    enqueue(
+      site,
+      ['give_token', String(worker)],
+      tokenQueue(site, context, queues, worker),
+      [token],
+      [after],
+    ),
   );
 }
 
@@ -46,12 +47,7 @@ export function takeToken(
   worker: number | undefined,
   after: readonly Operation[],
 ): Operation {
-  return operation(site, newName(site, 'take_token'), {
-    type: 'QueueDequeueV2',
-    inputs: [tokenQueue(site, context, queues, worker)],
-    after,
-    attributes: attributes({ component_types: TYPES, timeout_ms: attr.int(-1) }),
-  });
+  return dequeue(site, ['take_token'], tokenQueue(site, context, queues, worker), after);
 }
 
 /** Makes an operation that takes a token take it from the queue of a worker. */
@@ -79,11 +75,7 @@ export function fillTokenQueue(
   const dims = make('missing_shape', 'Reshape', [missing, vector], { T: int32, Tshape: int32 });
   const token = constant(site, name('token'), 'int32', [0]);
   const tokens = make('tokens', 'Fill', [dims, token], { T: int32, index_type: int32 });
-  return operation(site, name('fill_tokens'), {
-    type: 'QueueEnqueueManyV2',
-    inputs: [queue, tokens],
-    attributes: attributes({ Tcomponents: TYPES, timeout_ms: attr.int(-1) }),
-  });
+  return enqueueMany(site, ['fill_tokens', String(worker)], queue, tokens);
 }
 
 type Values = Parameters<typeof attributes>[0];
@@ -99,14 +91,11 @@ function tokenQueue(
   { group, first }: TokenQueues,
   worker: number | undefined,
 ): Tensor {
-  return operation(site, newName(site, 'token_queue', String(worker ?? '')), {
-    type: 'FIFOQueueV2',
-    attributes: attributes({
-      component_types: TYPES,
-      shapes: attr.list([attr.shape([])]),
-      capacity: attr.int(first + 1),
-      container: attr.string(digest),
-      shared_name: attr.string(worker === undefined ? '' : tokenQueueName(group, worker)),
-    }),
-  }).output();
+  return fifoQueue(site, ['token_queue', String(worker ?? '')], {
+    types: ['int32'],
+    ofScalars: true,
+    capacity: first + 1,
+    container: digest,
+    sharedName: worker === undefined ? '' : tokenQueueName(group, worker),
+  });
 }
