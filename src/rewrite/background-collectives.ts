@@ -4,7 +4,6 @@
  * task hands its tensors to a run of its own, which is repeated in the background, and takes from it what all tasks' have become. Queues on
  * the task hold one element each: a step begins no exchange before the one before it is over.
  */
-
 import type { DType } from '../graph/dtype.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import type { Collected } from './collective-operations.js';

@@ -4,7 +4,6 @@
  * learning rate, one that follows the global step), comes along with the chief's gradient of that step. Nothing of a round but the taking of
  * gradients happens before all of them are there.
  */
-
 import { GradsyncError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { joinName } from '../graph/name.js';

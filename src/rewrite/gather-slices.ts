@@ -12,7 +12,7 @@ import type { Variable } from '../graph/training-graph.js';
 import type { Collected, Collectives, Variants } from './collective-operations.js';
 import type { SliceTensors } from './combine-rows.js';
 import { LENGTHS } from './exchanged-form.js';
-import { concatenate, constant, newName, operation, type Site } from './make.js';
+import { concatenate, constant, newName, operation, rowsAt, type Site } from './make.js';
 import type { RewriteContext } from './pass.js';
 import { splitInto } from './reduce-dense.js';
 import type { Sending } from './sending.js';
@@ -97,7 +97,7 @@ export class RowCounts {
     const lengths = number('lengths', LENGTHS, [LENGTHS.length]);
     const variant = lengthFor(add, counts, lengths, number('first_axis', [0]));
     this.variants = { variant, count: LENGTHS.length };
-    const length = add('length', 'GatherV2', [lengths, variant, number('length/axis', [0])], GATHERING);
+    const length = rowsAt(site, 'length', [lengths, variant], 'int32');
     this.#missing = add('missing', 'Sub', [length, count]);
     const added = add('added', 'Sub', [length, counts]);
     const packing = attributes({ N: attr.int(2), T: attr.type('int32'), axis: attr.int(1) });
@@ -155,12 +155,6 @@ export class RowCounts {
 
 type Add = (name: string, type: string, inputs: readonly Tensor[], own?: Attributes) => Tensor;
 
-const GATHERING = attributes({
-  Tparams: attr.type('int32'),
-  Tindices: attr.type('int32'),
-  Taxis: attr.type('int32'),
-  batch_dims: attr.int(0),
-});
 const REDUCING = attributes({ T: attr.type('int32'), Tidx: attr.type('int32'), keep_dims: attr.bool(false) });
 const COUNTING = attributes({
   SrcT: attr.type('bool'),

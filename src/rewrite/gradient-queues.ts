@@ -1,5 +1,4 @@
 /** A queue per task through which it hands over a variable's gradient, and the operations that take one element of each. */
-
 import type { DType } from '../graph/dtype.js';
 import type { Operation, Tensor } from '../graph/operation.js';
 import type { GradientPair } from '../graph/training-graph.js';

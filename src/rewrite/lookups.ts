@@ -12,7 +12,7 @@ import type { Closure } from './closure.js';
 import { ControlFlow } from './control-flow.js';
 import { cpuOf, taskOfDevice } from './devices.js';
 import { gatherAxis, isBatched, isGather } from './gathering.js';
-import { concatenate, constant, newName, operation, reshape, type Site } from './make.js';
+import { concatenate, constant, newName, operation, reshape, rowsAt, type Site } from './make.js';
 import type { TaskContext } from './pass.js';
 import { replaceOperation } from './replace.js';
 import type { VariableUses } from './variable-uses.js';
@@ -153,14 +153,7 @@ function putTogether(
   { rows, places }: DistinctRows,
 ): void {
   const local = { ...site, device: ids.operation.device };
-  const axis = constant(local, newName(local, 'looked_up', 'axis'), 'int32', [0]);
-  const found = operation(local, newName(local, 'looked_up'), {
-    type: 'GatherV2',
-    inputs: [rows, places, axis],
-    attributes: types({ Tparams: dtype, Tindices: 'int32', Taxis: 'int32' }).with({
-      batch_dims: attr.int(0),
-    }),
-  }).output();
+  const found = rowsAt(local, 'looked_up', [rows, places], dtype);
   const outer = operation(site, newName(site, 'lookup_outer'), {
     type: 'Shape',
     inputs: [ids],

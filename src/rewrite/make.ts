@@ -83,6 +83,27 @@ export function reshape(
   }).output();
 }
 
+/** Rows along axis 0, in the order of `indices`. */
+export function rowsAt(
+  site: Site,
+  name: string,
+  [rows, indices]: readonly [rows: Tensor, indices: Tensor],
+  dtype: DType,
+  indexType: DType = 'int32',
+): Tensor {
+  const axis = constant(site, newName(site, name, 'axis'), 'int32', [0]);
+  return operation(site, newName(site, name), {
+    type: 'GatherV2',
+    inputs: [rows, indices, axis],
+    attributes: attributes({
+      Tparams: attr.type(dtype),
+      Tindices: attr.type(indexType),
+      Taxis: attr.type('int32'),
+      batch_dims: attr.int(0),
+    }),
+  }).output();
+}
+
 /** Sums rows of equal id, ids being of `idType` from 0 to `count`, an int32 scalar. In the order of rows on a CPU; a GPU adds in any order. */
 export function segmentSum(
   site: Site,

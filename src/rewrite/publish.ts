@@ -2,7 +2,6 @@
  * Published values: what a task's own part of an update takes from the part that only the chief runs (of a norm over all gradients, the part
  * of those on servers). The chief puts them into one queue of capacity 1 per worker in every round; each worker takes its own.
  */
-
 import { type AttrValue, attr } from '../graph/attributes.js';
 import type { Graph } from '../graph/graph.js';
 import type { Operation, Tensor } from '../graph/operation.js';

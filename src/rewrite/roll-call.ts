@@ -3,7 +3,6 @@
  * a run of its own: so a step begins only when it is known who takes part. Tasks that never wait for each other only leave word that they
  * have ended.
  */
-
 import { attr, attributes } from '../graph/attributes.js';
 import type { DType } from '../graph/dtype.js';
 import type { Graph } from '../graph/graph.js';

@@ -15,6 +15,7 @@ import {
   newName,
   operation,
   reshape,
+  rowsAt,
   type Site,
   segmentSum,
 } from './make.js';
@@ -36,7 +37,7 @@ export function sumRows(site: Site, collectives: Collectives, input: SliceInput)
   );
   const sum = collectives.sum(site, 'summed_rows', { tensor: dense, dtype, hint });
   const indices = touchedRows(site, sum.tensor, width, dtype, indexType);
-  const touched = gatherRows(site, sum.tensor, indices, dtype, indexType);
+  const touched = rowsAt(site, 'touched_rows', [sum.tensor, indices], dtype, indexType);
   const values = columns(site, 'row_sums', touched, [0, width], dtype);
   const bytes = count * (width + 1) * DTYPES[dtype].size;
   return {
@@ -69,20 +70,6 @@ function touchedRows(site: Site, sums: Tensor, width: number, dtype: DType, inde
   }).output();
   const flat = reshape(site, 'touched', places, [-1], 'int64');
   return cast(site, newName(site, 'touched_indices'), flat, 'int64', indexType);
-}
-
-function gatherRows(site: Site, from: Tensor, indices: Tensor, dtype: DType, indexType: DType): Tensor {
-  const axis = constant(site, newName(site, 'touched_rows', 'axis'), 'int32', [0]);
-  return operation(site, newName(site, 'touched_rows'), {
-    type: 'GatherV2',
-    inputs: [from, indices, axis],
-    attributes: attributes({
-      Tparams: attr.type(dtype),
-      Tindices: attr.type(indexType),
-      Taxis: attr.type('int32'),
-      batch_dims: attr.int(0),
-    }),
-  }).output();
 }
 
 /** Some columns of a matrix: `count` from `first` on. */

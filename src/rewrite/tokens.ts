@@ -3,7 +3,6 @@
  * takes one of its own after it has handed over its gradients. So no worker begins the next step before the update is done or, where the
  * queues begin with tokens in them, runs ahead by more rounds than these. Such queues hold one token more than they begin with.
  */
-
 import { attr, attributes } from '../graph/attributes.js';
 import type { Graph } from '../graph/graph.js';
 import type { Operation, Tensor } from '../graph/operation.js';

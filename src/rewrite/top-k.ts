@@ -18,6 +18,7 @@ import {
   newName,
   operation,
   reshape,
+  rowsAt,
   type Site,
   segmentSum,
   zeros,
@@ -118,8 +119,7 @@ function choose({ site, variable, tensor }: LocalGradient, context: RewriteConte
     attributes: attributes({ T: attr.type(dtype), sorted: attr.bool(false) }),
   });
   const indices = largest.output(1);
-  const axis = constant(site, newName(site, 'values', 'axis'), 'int32', [0]);
-  const values = add('values', 'GatherV2', [flat, indices, axis], gathering(dtype));
+  const values = rowsAt(site, 'values', [flat, indices], dtype);
   const rows = reshape(site, 'rows', indices, [count, 1], 'int32');
   const types = attributes({ T: attr.type(dtype), Tindices: attr.type('int32') });
   const rest = add('rest', 'TensorScatterUpdate', [flat, rows, zeros(site, 'sent', [count], dtype)], types);
@@ -135,15 +135,6 @@ function moved(site: Site, indices: Tensor, start: number): Tensor {
     inputs: [indices, constant(site, newName(site, 'start'), 'int32', [start])],
     attributes: attributes({ T: attr.type('int32') }),
   }).output();
-}
-
-function gathering(dtype: DType): Attributes {
-  return attributes({
-    Tparams: attr.type(dtype),
-    Tindices: attr.type('int32'),
-    Taxis: attr.type('int32'),
-    batch_dims: attr.int(0),
-  });
 }
 
 /** What is no number counts as the largest, so that it shows in the variable at once and is not kept for ever. */
