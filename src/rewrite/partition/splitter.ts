@@ -8,13 +8,14 @@ import { baseName } from '../../graph/name.js';
 import { updateRule } from '../../graph/op-catalog.js';
 import type { Operation, Tensor } from '../../graph/operation.js';
 import type { Variable } from '../../graph/training-graph.js';
+import { isGather } from '../gathering.js';
 import { constant, group, newName, operation } from '../make.js';
 import { replaceOperation } from '../replace.js';
 import type { Checkpoints } from './checkpoints.js';
 import { described, notSplittable } from './errors.js';
 import { canGather, splitGather } from './gather.js';
 import { PASS, type Shards } from './shards.js';
-import { ASKS, findUsers, GATHERS, type Users } from './users.js';
+import { ASKS, findUsers, type Users } from './users.js';
 
 export class Splitter {
   readonly #shards: Shards;
@@ -82,7 +83,7 @@ export class Splitter {
       for (const [position, input] of taker.inputs.entries()) {
         if (input === value) this.#checkpoints.save(taker, position, shards.cut, shards.partsOf(value));
       }
-    } else if (GATHERS.test(taker.type) && taker.inputs[0] === value) {
+    } else if (isGather(taker) && taker.inputs[0] === value) {
       if (shards.runsPerShard(taker)) this.#retire(taker, member.dtype, 0);
       else if (canGather(taker, shards)) splitGather(shards, taker, shards.partsOf(value), member.dtype);
       else if (member.kind === 'resource') throw batchedGather(member, taker);

@@ -17,7 +17,6 @@ export interface Users {
 
 const CONTROL_FLOW =
   /^(Ref)?(Enter|Exit|Switch|Merge|NextIteration)$|^(Stateless|Stateful)?(While|If|Case|PartitionedCall|For)$/;
-export const GATHERS = /^(ResourceGather|Gather|GatherV2)$/;
 /** Questions whether a variable has a value. */
 export const ASKS = /^(VarIsInitializedOp|IsVariableInitialized)$/;
 const SCATTERS = /^(Resource)?Scatter(Update|Add|Sub|Mul|Div|Min|Max)$/;
